@@ -1,0 +1,71 @@
+"""Run a command so that whatever goes wrong ends as one clear line and exit code 1."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from frfw.config import config_dir
+from frfw.errors import FrfwError
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Call `main`; print an exception as one line (a traceback with FRFW_TRACEBACK=1) and exit 1."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        report(error)
+        sys.exit(1)
+
+
+def report(error: BaseException) -> None:
+    """Print `error` on standard error as one line, after its traceback where that was asked for."""
+    if os.environ.get("FRFW_TRACEBACK") == "1":
+        traceback.print_exception(error)
+    print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+
+
+def one_line(error: BaseException) -> str:
+    """Say `error` in one line: our own messages as they are, others with their type."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, FrfwError | ValueError | FileNotFoundError):
+        return text
+    return f"{type(error).__name__}: {text} (FRFW_TRACEBACK=1 shows where)"
+
+
+def hydra_command(config_name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
+    """Turn `main(cfg)` into a command that composes `configs/<config_name>.yaml` with Hydra.
+
+    Overrides are `key=value` on the command line; `--help`, `--cfg job` and `-m` are Hydra's own.
+    An unknown key or group choice is refused with the nearest right name.
+    """
+
+    def decorate(main: Callable[[Any], Any]) -> Callable[[], None]:
+        def command() -> None:
+            run(lambda: _compose_and_call(config_name, main))
+
+        command.__doc__ = main.__doc__
+        return command
+
+    return decorate
+
+
+def _compose_and_call(config_name: str, main: Callable[[Any], Any]) -> None:
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from frfw.overrides import explain
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on to us instead of printing
+    entry = hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")
+    try:
+        entry(main)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise FrfwError(explain(error, config_name, sys.argv[1:])) from error
