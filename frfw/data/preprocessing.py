@@ -1,0 +1,64 @@
+"""How a face image becomes the network's input: one small object that travels with data and model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from frfw.errors import FrfwError, nearest
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What was done to a face before the network sees it.
+
+    Attributes:
+        size: side of the square crop in pixels.
+        channels: order of the colour channels the network expects, "rgb" or "bgr".
+        mean, std: the network's input is (pixel - mean) / std with pixels 0..255.
+        alignment: how the crop was made (template, interpolation, border, landmark source) as
+            `frfw.data.alignment.Alignment.to_dict` says it; empty when nobody said.
+    """
+
+    size: int = 112
+    channels: str = "rgb"
+    mean: float = 127.5
+    std: float = 127.5
+    alignment: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.channels not in ("rgb", "bgr"):
+            raise FrfwError(f"preprocessing: channels must be rgb or bgr, not {self.channels!r}")
+        if int(self.size) < 1 or not float(self.std) > 0:
+            raise FrfwError(f"preprocessing: size {self.size} and std {self.std} must be positive")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types only, fit for JSON, YAML and a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
+        """Build it from `to_dict`'s result; unknown keys raise FrfwError with the nearest name."""
+        names = cls.__dataclass_fields__
+        for key in values:
+            if key not in names:
+                raise FrfwError(f"preprocessing has no {key!r}.{nearest(key, names)}")
+        return cls(**values)
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits that are equal exactly when all fields are."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def differences(self, other: Preprocessing) -> list[str]:
+        """Say, field by field, where `other` disagrees; an unstated alignment agrees with any."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        lines = []
+        for key, value in mine.items():
+            unstated = key == "alignment" and not (value and theirs[key])
+            if value != theirs[key] and not unstated:
+                lines.append(f"{key}: {value} against {theirs[key]}")
+        return lines

@@ -1,0 +1,151 @@
+"""Write a training set as MXNet RecordIO, record by record, complete or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from frfw.data.preprocessing import Preprocessing
+from frfw.data.recordio_format import pack_record
+from frfw.errors import FrfwError
+
+MANIFEST = "manifest.json"
+
+
+class RecordWriter:
+    """Stream images into `folder/train.rec`, `train.idx` and `property`, as insightface lays it out.
+
+    Records 1..N are the images with a scalar label, N+1..N+C one an identity with its index range
+    [first, last + 1), and record 0 the header [N+1, N+1+C]. Everything goes to `*.partial` files;
+    `close` completes them and renames them into place, `train.idx` last, so a folder with a
+    `train.idx` is complete. Leaving a `with` block through an exception removes the partial files.
+
+    Args:
+        folder: made if missing; may hold other files, but no `train.rec` unless `overwrite`.
+        image_size: (height, width) for `property`.
+        identity_names: optional name of each identity, kept in `manifest.json`.
+        preprocessing: kept in `manifest.json`; by default plain `Preprocessing(size=height)`.
+        extra: further entries of `manifest.json`.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        image_size: tuple[int, int] = (112, 112),
+        *,
+        identity_names: Sequence[str] | None = None,
+        preprocessing: Preprocessing | None = None,
+        overwrite: bool = False,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FrfwError(f"{self.folder} is not a folder: give another place to write to")
+        if not overwrite and (self.folder / "train.rec").exists():
+            raise FrfwError(
+                f"{self.folder} already holds a train.rec: give another folder or remove it"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.image_size = image_size
+        self.identity_names = identity_names
+        self.preprocessing = preprocessing or Preprocessing(size=image_size[0])
+        self.extra = dict(extra or {})
+        self._starts: list[int] = []  # index of the first image of each identity
+        self._count = 0
+        self._open("wb")
+
+    def _open(self, mode: str) -> None:
+        self._rec = (self.folder / "train.rec.partial").open(mode)
+        self._idx = (self.folder / "train.idx.partial").open(mode)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, image: bytes, identity: int) -> None:
+        """Append one encoded image (JPEG or PNG bytes) of `identity`.
+
+        Identities come in order 0, 1, 2, ..., the images of one together.
+
+        Raises:
+            FrfwError: the image is empty, or the identity is out of order.
+        """
+        if not image:
+            raise FrfwError(f"image {self._count + 1} for {self.folder} is empty")
+        if identity == len(self._starts):
+            self._starts.append(self._count + 1)
+        elif identity != len(self._starts) - 1:
+            raise FrfwError(
+                f"{self.folder}: images must come identity by identity, 0, 1, 2, ...; "
+                f"after identity {len(self._starts) - 1} came {identity}"
+            )
+        self._count += 1
+        self._write(self._count, image, float(identity))
+
+    def _write(self, key: int, image: bytes, label: float | tuple[float, ...]) -> None:
+        self._idx.write(b"%d\t%d\n" % (key, self._rec.tell()))
+        self._rec.write(pack_record(image, key, label))
+
+    def close(self) -> None:
+        """Write identity records, header, property and manifest; put everything into place."""
+        if self._rec.closed:
+            return
+        if not self._count:
+            self.abort()
+            raise FrfwError(f"no image was added: {self.folder} was not written")
+        identities = len(self._starts)
+        bounds = [*self._starts, self._count + 1]
+        for identity in range(identities):
+            span = (float(bounds[identity]), float(bounds[identity + 1]))
+            self._write(self._count + 1 + identity, b"", span)
+        first = self._count + 1
+        self._write(0, b"", (float(first), float(first + identities)))
+        for file in (self._rec, self._idx):
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        height, width = self.image_size
+        self._place("property", f"{identities},{height},{width}")
+        self._place(MANIFEST, json.dumps(self._manifest(), indent=1) + "\n")
+        (self.folder / "train.idx").unlink(missing_ok=True)
+        os.replace(self.folder / "train.rec.partial", self.folder / "train.rec")
+        os.replace(self.folder / "train.idx.partial", self.folder / "train.idx")
+
+    def _manifest(self) -> dict[str, Any]:
+        names = self.identity_names
+        return {
+            "format": "frfw recordio",
+            "images": self._count,
+            "identities": len(self._starts),
+            "preprocessing": self.preprocessing.to_dict(),
+            "identity_names": [str(n) for n in names] if names is not None else None,
+            **self.extra,
+        }
+
+    def _place(self, name: str, text: str) -> None:
+        temporary = self.folder / f"{name}.partial"
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, self.folder / name)
+
+    def abort(self) -> None:
+        """Close and remove the partial files."""
+        for file in (self._rec, self._idx):
+            file.close()
+            Path(file.name).unlink(missing_ok=True)
+
+    def __enter__(self) -> RecordWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif not self._rec.closed:
+            self.abort()
