@@ -1,0 +1,169 @@
+"""Reading a run folder back: config, environment, curves, evaluation."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from frfw.errors import FrfwError
+
+
+@dataclass
+class Curve:
+    """One named number over a run: optimizer steps (n,), values (n,), seconds since start (n,)."""
+
+    steps: np.ndarray
+    values: np.ndarray
+    seconds: np.ndarray
+
+    @property
+    def last(self) -> float:
+        return float(self.values[-1])
+
+    def finite(self) -> Curve:
+        """Drop NaN and infinite values."""
+        keep = np.isfinite(self.values)
+        return Curve(self.steps[keep], self.values[keep], self.seconds[keep])
+
+
+@dataclass
+class Run:
+    """What a run folder holds. Whatever is missing there is empty here."""
+
+    folder: Path
+    config: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    evaluation: dict[str, dict[str, Any]] = field(default_factory=dict)
+    robustness: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def key(self, dotted: str, default: Any = None) -> Any:
+        """Return a config value by its dotted key, such as `loss.m`."""
+        value: Any = self.config
+        for part in dotted.split("."):
+            if not isinstance(value, dict) or part not in value:
+                return default
+            value = value[part]
+        return value
+
+    @property
+    def loss(self) -> str:
+        loss = self.config.get("loss")
+        return str(loss.get("name", "?") if isinstance(loss, dict) else loss or "?")
+
+    @property
+    def seed(self) -> Any:
+        return self.config.get("seed")
+
+    @property
+    def diverged(self) -> bool:
+        """True where the last logged training loss is not a number or infinite."""
+        curve = self.curves.get("train/loss")
+        return curve is not None and not math.isfinite(curve.last)
+
+
+def is_run(folder: Path) -> bool:
+    return (folder / "metrics.jsonl").is_file() or (folder / "config.yaml").is_file()
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        FrfwError: no such folder, or nothing in it that a run writes.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FrfwError(f"{folder}: no such folder; give a run folder such as runs/NAME")
+    if not is_run(folder):
+        raise FrfwError(
+            f"{folder}: this is no run folder (neither config.yaml nor metrics.jsonl in it)"
+        )
+    evaluation, robustness = _read_evaluation(folder / "evaluation")
+    return Run(
+        folder=folder.resolve(),
+        config=_read_config(folder / "config.yaml"),
+        environment=_read_json(folder / "environment.json") or {},
+        curves=read_metrics(folder / "metrics.jsonl"),
+        evaluation=evaluation,
+        robustness=robustness,
+    )
+
+
+def read_metrics(path: Path) -> dict[str, Curve]:
+    """Read `metrics.jsonl` into curves by name, sorted by step.
+
+    A step that was logged twice (a run resumed from before it) counts with its later value. A
+    line that a killed run left half-written is passed over.
+    """
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    points: dict[str, dict[int, tuple[float, float]]] = {}
+    for number, line in enumerate(lines, 1):
+        record = _record(line)
+        if record is None:
+            continue
+        step, seconds = int(record.pop("step")), float(record.pop("time", 0.0))
+        for name, value in record.items():
+            try:
+                points.setdefault(name, {})[step] = (float(value), seconds)
+            except (TypeError, ValueError):
+                raise FrfwError(f"{path}, line {number}: '{name}' is no number") from None
+    return {name: _curve(found) for name, found in points.items()}
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    # Killed in mid-write, a run leaves half a line, and goes on with the next after resuming.
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "step" in record else None
+
+
+def _curve(found: dict[int, tuple[float, float]]) -> Curve:
+    steps = np.array(sorted(found), dtype=np.int64)
+    both = np.array([found[int(s)] for s in steps], dtype=np.float64).reshape(-1, 2)
+    return Curve(steps, both[:, 0], both[:, 1])
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise FrfwError(f"{path}: not readable as YAML ({error})") from error
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FrfwError(f"{path}: not readable as JSON ({error})") from error
+
+
+def _read_evaluation(folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
+    """Read every `<set>.json`; the robustness table has its own shape and is kept apart."""
+    results, robustness = {}, None
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        content = _read_json(path)
+        if path.stem == "robustness":
+            robustness = content
+        elif isinstance(content, dict) and "accuracy" in content:
+            results[path.stem] = content
+    return results, robustness
