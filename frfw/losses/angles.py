@@ -1,0 +1,35 @@
+"""Angles from cosines, with finite gradients on the whole of [-1, 1]."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def sine(cos: Tensor) -> Tensor:
+    """Return sin θ for θ in [0, π], any shape; its gradient at |cos| >= 1 is 0 instead of infinite.
+
+    Rounding can push a cosine slightly outside [-1, 1]; the sine is 0 there.
+    """
+    square = 1 - cos * cos
+    inside = square > 0
+    return torch.where(inside, torch.sqrt(torch.where(inside, square, 1)), 0)
+
+
+def angle(cos: Tensor) -> Tensor:
+    """Return θ in [0, π]; exact like arccos, but its gradient stays finite at cos = ±1."""
+    return torch.atan2(sine(cos), cos)
+
+
+def add_angle(cos: Tensor, m: float | Tensor) -> Tensor:
+    """Return cos(θ + m), without any rule for θ + m > π; m a number or broadcastable to `cos`."""
+    if isinstance(m, Tensor):
+        return cos * torch.cos(m) - sine(cos) * torch.sin(m)
+    return cos * math.cos(m) - sine(cos) * math.sin(m)
+
+
+def straight_through(value: Tensor, cos: Tensor) -> Tensor:
+    """Return exactly `value`, with the gradient of `cos`."""
+    return value.detach() + (cos - cos.detach())
