@@ -1,4 +1,4 @@
-"""How a face image becomes the network's input: one small object that travels with data and model."""
+"""How a face becomes the network's input: a small object that travels with data and model."""
 
 from __future__ import annotations
 

@@ -9,15 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from frfw.data.manifest import MANIFEST
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.recordio_format import pack_record
 from frfw.errors import FrfwError
 
-MANIFEST = "manifest.json"
-
 
 class RecordWriter:
-    """Stream images into `folder/train.rec`, `train.idx` and `property`, as insightface lays it out.
+    """Stream images into `folder/train.rec`, `train.idx`, `property`, as insightface lays them out.
 
     Records 1..N are the images with a scalar label, N+1..N+C one an identity with its index range
     [first, last + 1), and record 0 the header [N+1, N+1+C]. Everything goes to `*.partial` files;

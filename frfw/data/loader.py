@@ -1,0 +1,224 @@
+"""Batches for training: a function of the step alone, whatever the number of workers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from frfw.data.augment import Augment
+from frfw.data.dataset import Dataset
+from frfw.data.sampler import SampleStream, ShuffledOrder
+from frfw.data.worker import Batch, Fetcher, Request, WorkerStart
+from frfw.errors import FrfwError
+
+log = logging.getLogger("frfw.data")
+
+
+class _Requests:
+    """The samples of each micro-batch of one rank, from `start_step` up to `steps`."""
+
+    def __init__(
+        self,
+        order: ShuffledOrder,
+        micro_batch: int,
+        accumulate: int,
+        rank: int,
+        world: int,
+        start_step: int,
+        steps: int,
+    ) -> None:
+        self.order, self.micro_batch, self.accumulate = order, micro_batch, accumulate
+        self.rank, self.world, self.start_step, self.steps = rank, world, start_step, steps
+
+    def __len__(self) -> int:
+        return max(0, self.steps - self.start_step) * self.accumulate
+
+    def __iter__(self) -> Iterator[Request]:
+        stream, m = SampleStream(self.order), self.micro_batch
+        for step in range(self.start_step, self.steps):
+            for part in range(self.accumulate):
+                start = ((step * self.accumulate + part) * self.world + self.rank) * m
+                yield Request(*stream.take(start, start + m))
+
+
+class Loader:
+    """Iterator of `Batch`, one per micro-batch, in order.
+
+    Attributes:
+        bad_images: {image number: reason} of the bad images met so far.
+        wait_seconds: time spent waiting for the latest batch.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        requests: _Requests,
+        fetcher: Fetcher,
+        *,
+        workers: int,
+        pin_memory: bool,
+        prefetch: int,
+        timeout: float,
+        bad_limit: float,
+        context: str | None,
+    ) -> None:
+        self.dataset, self.bad_limit, self.timeout = dataset, bad_limit, timeout
+        self.bad_images: dict[int, str] = {}
+        self.wait_seconds = 0.0
+        self._seen, self._length = 0, len(requests)
+        self._dumps = tempfile.TemporaryDirectory(prefix="frfw-loader-")
+        extra = {"prefetch_factor": prefetch, "timeout": timeout} if workers else {}
+        self._loader = DataLoader(
+            fetcher,
+            batch_size=None,
+            sampler=requests,
+            num_workers=workers,
+            pin_memory=pin_memory,
+            worker_init_fn=WorkerStart(self._dumps.name),
+            multiprocessing_context=context if workers else None,
+            in_order=True,
+            **extra,
+        )
+        self._iterator: Iterator[Batch] | None = None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Loader:
+        return self
+
+    def __next__(self) -> Batch:
+        started = time.perf_counter()
+        if self._iterator is None:
+            self._iterator = iter(self._loader)
+        try:
+            batch = next(self._iterator)
+        except (StopIteration, FrfwError):
+            self.close()
+            raise
+        except (RuntimeError, queue.Empty) as error:
+            raise self._explained(error) from error
+        self.wait_seconds = time.perf_counter() - started
+        self._seen += len(batch.labels)
+        if batch.bad:
+            self._account(batch)
+        return batch
+
+    def _account(self, batch: Batch) -> None:
+        """Log each bad image once; stop when more than the allowed share are bad."""
+        for index, reason in batch.bad:
+            if index not in self.bad_images:
+                self.bad_images[index] = reason
+                log.warning("bad image %d replaced: %s", index, reason)
+        count, size = len(self.bad_images), len(self.dataset)
+        seen = min(self._seen, size)
+        if count > self.bad_limit * size or (seen >= 1000 and count > self.bad_limit * seen):
+            worst = "; ".join(list(self.bad_images.values())[:10])
+            self.close()
+            raise FrfwError(
+                f"{count} bad images among the {seen} seen of {self.dataset.name}, more than "
+                f"data.bad_limit={self.bad_limit:g} allows: {worst}"
+                + (f"; and {count - 10} more in the log" if count > 10 else "")
+            )
+
+    def _explained(self, error: Exception) -> RuntimeError:
+        """Add the stacks of hung workers to torch's message, and shut the workers down."""
+        text = str(error)
+        if "timed out" in text:
+            text = (
+                f"no batch came for {self.timeout:.0f} s: a loader worker hangs (slow storage: "
+                f"raise data.timeout). Where the workers were:\n{self._stacks()}"
+            )
+        self.close()
+        return RuntimeError(text)
+
+    def _stacks(self) -> str:
+        if not hasattr(signal, "SIGUSR1"):
+            return "(this system cannot dump the stack of another process)"
+        for worker in getattr(self._iterator, "_workers", []):
+            if worker.pid and worker.is_alive():
+                os.kill(worker.pid, signal.SIGUSR1)
+        time.sleep(0.5)
+        return "\n".join(p.read_text() for p in sorted(Path(self._dumps.name).glob("*.txt")))
+
+    def close(self) -> None:
+        """End the workers; the loader gives no more batches."""
+        workers = list(getattr(self._iterator, "_workers", []))
+        for worker in workers:
+            # A hung worker does not heed the polite shutdown, which would wait 5 s for each.
+            if worker.is_alive():
+                worker.terminate()
+        self._iterator = iter(())
+        self._dumps.cleanup()
+
+
+def make_loader(
+    dataset: Dataset,
+    order: ShuffledOrder,
+    *,
+    global_batch: int,
+    micro_batch: int,
+    accumulate: int = 1,
+    rank: int = 0,
+    world: int = 1,
+    start_step: int = 0,
+    steps: int,
+    augment: Augment | None = None,
+    seed: int = 0,
+    workers: int = 0,
+    pin_memory: bool | None = None,
+    prefetch: int = 4,
+    timeout: float = 50.0,
+    bad_limit: float = 0.01,
+    context: str | None = None,
+) -> Loader:
+    """Return the iterator over the micro-batches of this rank for steps start_step .. steps - 1.
+
+    Step k uses the samples [k G, (k + 1) G) of the stream of `order` (G = global_batch), and rank r
+    takes of its micro-batch a the slice [(a world + r) m, +m). The batches are the same for any
+    number of workers and any `start_step`.
+
+    Args:
+        steps: total number of steps of the run (not counted from start_step).
+        augment: as `create_augment` returns it.
+        pin_memory: page-locked batches; by default where CUDA is there.
+        prefetch: micro-batches prepared ahead by each worker.
+        timeout: seconds after which a batch that does not come ends the run.
+        bad_limit: share of bad images above which the run stops.
+        context: how workers start: fork, spawn, forkserver or None for Python's choice.
+
+    Raises:
+        FrfwError: the batch sizes do not fit together.
+    """
+    if global_batch != micro_batch * accumulate * world:
+        raise FrfwError(
+            f"global batch {global_batch} is not micro batch {micro_batch} x accumulation "
+            f"{accumulate} x {world} processes"
+        )
+    requests = _Requests(order, micro_batch, accumulate, rank, world, start_step, steps)
+    return Loader(
+        dataset,
+        requests,
+        Fetcher(dataset, augment, seed, order.repeats),
+        workers=workers,
+        pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
+        prefetch=prefetch,
+        timeout=timeout,
+        bad_limit=bad_limit,
+        context=context,
+    )
+
+
+def default_workers(processes: int = 1) -> int:
+    """Loader workers for each of `processes` on this machine: its cores shared out, 8 at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(8, (cores or 1) // max(1, processes)))

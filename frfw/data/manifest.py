@@ -1,0 +1,37 @@
+"""`manifest.json` beside a data set: how its crops were made, and the names of its identities."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from frfw.data.preprocessing import Preprocessing
+from frfw.errors import FrfwError
+
+MANIFEST = "manifest.json"
+
+
+def read_entries(folder: Path) -> dict[str, Any]:
+    """Return the manifest's entries, {} where there is none; FrfwError where it is damaged."""
+    path = folder / MANIFEST
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise FrfwError(f"{path} cannot be read ({error}): repair or remove it") from error
+    if not isinstance(entries, dict):
+        raise FrfwError(f"{path} does not hold a JSON object: repair or remove it")
+    return entries
+
+
+def read_manifest(folder: Path) -> Preprocessing | None:
+    """Return the pre-processing that the manifest states, or None."""
+    values = read_entries(folder).get("preprocessing")
+    if values is None:
+        return None
+    try:
+        return Preprocessing.from_dict(values)
+    except (TypeError, ValueError) as error:
+        raise FrfwError(f"{folder / MANIFEST}, key preprocessing: {error}") from error

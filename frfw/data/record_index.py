@@ -1,0 +1,168 @@
+"""Where each image of a RecordIO file is and whose it is, as arrays."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from frfw.data.recordio_format import MAGIC
+from frfw.errors import FrfwError
+
+_CHUNK = 1 << 20
+
+
+@dataclass
+class RecordIndex:
+    """Images of a RecordIO file, ascending by key.
+
+    Attributes:
+        starts, ends: (N,) int64 byte range of each image's record.
+        labels: (N,) int64 as written, not renumbered.
+        keys: (N,) int64.
+        classes: identities that the header record announces, or None without a header.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    labels: np.ndarray
+    keys: np.ndarray
+    classes: int | None
+
+
+def read_index(rec: Path, idx: Path) -> RecordIndex:
+    """Read and check `idx` against `rec`; no image is decoded.
+
+    Raises:
+        FrfwError: a file is missing or damaged, they do not belong together, `rec` is truncated,
+            or a label is no class.
+    """
+    for path in (rec, idx):
+        if not path.is_file():
+            raise FrfwError(f"{path} is missing: a RecordIO set is train.rec with train.idx")
+    size = os.path.getsize(rec)
+    if size < 32:
+        raise FrfwError(f"{rec} is truncated: it has {size} bytes, no whole record")
+    keys, starts = _read_idx(idx)
+    _check_range(rec, idx, keys, starts, size)
+    by_place = np.argsort(starts, kind="stable")
+    ends = np.empty_like(starts)
+    ends[by_place] = np.append(starts[by_place][1:], size)
+    flags, labels, empty = _read_headers(rec, idx, keys, starts, ends, size)
+    return _split(rec, keys, starts, ends, flags, labels, empty)
+
+
+def _read_idx(idx: Path) -> tuple[np.ndarray, np.ndarray]:
+    hint = f"{idx} is not an index of `key<TAB>offset` lines: take the one made with its .rec"
+    try:
+        table = pd.read_csv(idx, sep="\t", header=None, dtype=np.int64)
+    except (ValueError, OverflowError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise FrfwError(hint) from error
+    if table.shape[1] != 2 or not len(table):
+        raise FrfwError(hint)
+    keys, starts = table[0].to_numpy(), table[1].to_numpy()
+    order = np.argsort(keys, kind="stable")
+    keys, starts = keys[order], starts[order]
+    double = np.flatnonzero(keys[1:] == keys[:-1])
+    if len(double):
+        raise FrfwError(f"{idx} is wrong: key {keys[double[0]]} occurs twice")
+    return keys, starts
+
+
+def _check_range(rec: Path, idx: Path, keys: np.ndarray, starts: np.ndarray, size: int) -> None:
+    wrong = np.flatnonzero((starts < 0) | (starts % 4 != 0))
+    if len(wrong):
+        at = wrong[0]
+        raise FrfwError(f"{idx} is wrong: no record can begin at {starts[at]} (key {keys[at]})")
+    beyond = np.flatnonzero(starts > size - 32)
+    if len(beyond):
+        at = beyond[np.argmin(starts[beyond])]
+        raise FrfwError(
+            f"{rec} is truncated, or {idx.name} is of another file: record {keys[at]} should "
+            f"begin at byte {starts[at]}, the file has {size}; copy or pack it again"
+        )
+    if len(np.unique(starts)) != len(starts):
+        raise FrfwError(f"{idx} is wrong: two keys point to the same record")
+
+
+def _read_headers(
+    rec: Path,
+    idx: Path,
+    keys: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    size: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read flag, label and emptiness of every record from the mapped file, in chunks."""
+    words = np.memmap(rec, "<u4", mode="r", shape=(size // 4,))
+    flags = np.empty(len(starts), np.uint32)
+    labels = np.empty(len(starts), np.float32)
+    empty = np.empty(len(starts), bool)
+    for at in range(0, len(starts), _CHUNK):
+        part = slice(at, at + _CHUNK)
+        first = starts[part] // 4
+        bad = np.flatnonzero(words[first] != MAGIC)
+        if len(bad):
+            key, start = keys[part][bad[0]], starts[part][bad[0]]
+            raise FrfwError(
+                f"{idx} does not fit {rec.name}: no record begins at byte {start} (key {key}); "
+                f"take the .idx that was made with this .rec"
+            )
+        length = (words[first + 1] & ((1 << 29) - 1)).astype(np.int64)
+        bad = np.flatnonzero(starts[part] + 8 + length > ends[part])
+        if len(bad):
+            _refuse_overlong(rec, idx, keys[part][bad[0]], ends[part][bad[0]] == size)
+        flags[part] = words[first + 2]
+        where = first + np.where(flags[part] > 0, 8, 3)
+        labels[part] = words[np.minimum(where, len(words) - 1)].view(np.float32)
+        whole = words[first + 1] >> 29 == 0
+        empty[part] = whole & (length <= 24 + 4 * flags[part].astype(np.int64))
+    return flags, labels, empty
+
+
+def _refuse_overlong(rec: Path, idx: Path, key: int, last: bool) -> None:
+    if last:
+        raise FrfwError(
+            f"{rec} is truncated: its last record (key {key}) is cut off; copy it again"
+        )
+    raise FrfwError(f"{idx} does not fit {rec.name}: record {key} runs into the next one")
+
+
+def _split(
+    rec: Path,
+    keys: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    flags: np.ndarray,
+    labels: np.ndarray,
+    empty: np.ndarray,
+) -> RecordIndex:
+    """Keep the image records; the header (key 0) says where they end and how many identities."""
+    classes = None
+    image = ~empty
+    if keys[0] == 0 and flags[0] > 0 and empty[0]:
+        first, last = _header_range(rec, int(starts[0]))
+        classes = last - first
+        # The header counts in float32, exact to 2^24 only: a larger set may be off by a little.
+        images = int(image.sum())
+        if abs(images + 1 - first) > max(first, images) / 2**23:
+            raise FrfwError(
+                f"{rec}: the header announces {first - 1} images, its .idx gives {images}; "
+                f"the .idx is incomplete or of another file"
+            )
+    chosen = labels[image]
+    wrong = np.flatnonzero(~((chosen >= 0) & (chosen == np.floor(chosen)) & (chosen < 2**31)))
+    if len(wrong):
+        key = keys[image][wrong[0]]
+        raise FrfwError(f"{rec}: record {key} has label {chosen[wrong[0]]}, which is no class")
+    return RecordIndex(starts[image], ends[image], chosen.astype(np.int64), keys[image], classes)
+
+
+def _header_range(rec: Path, start: int) -> tuple[int, int]:
+    numbers = np.fromfile(rec, "<f4", count=2, offset=start + 32)
+    if len(numbers) < 2 or not np.isfinite(numbers).all() or not 1 <= numbers[0] <= numbers[1]:
+        raise FrfwError(f"{rec}: the header record is damaged: it says {numbers.tolist()}")
+    return int(numbers[0]), int(numbers[1])

@@ -1,0 +1,34 @@
+"""Millions of short strings in two arrays, instead of as many Python objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+
+class StringColumn(Sequence[str]):
+    """Immutable sequence of strings: one byte buffer and (N + 1,) int64 offsets into it."""
+
+    def __init__(self, data: np.ndarray, offsets: np.ndarray) -> None:
+        self.data, self.offsets = data, offsets
+
+    @classmethod
+    def of(cls, strings: Iterable[str]) -> StringColumn:
+        """Build it from strings; file names that are not UTF-8 survive (surrogateescape)."""
+        buffer, ends = bytearray(), [0]
+        for text in strings:
+            buffer += text.encode("utf-8", "surrogateescape")
+            ends.append(len(buffer))
+        return cls(np.frombuffer(bytes(buffer), np.uint8), np.array(ends, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        start, end = int(self.offsets[index]), int(self.offsets[index + 1])
+        return self.data[start:end].tobytes().decode("utf-8", "surrogateescape")

@@ -1,0 +1,113 @@
+"""What runs in a loader worker: turn requests for samples into batches, replace bad images."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+from frfw.data.augment import Augment
+from frfw.data.dataset import Dataset
+from frfw.data.decode import BadImage
+from frfw.data.randomness import sample_keys
+from frfw.errors import FrfwError
+
+_ATTEMPTS = 64
+
+
+class Batch(NamedTuple):
+    """One micro-batch.
+
+    Attributes:
+        images: (m, 3, H, W) uint8 RGB, channels_last in memory.
+        labels: (m,) int64.
+        indices: (m,) int64 image numbers in the data set (of the replacement for a bad image).
+        bad: (index, reason) of every image of this batch that was bad and replaced.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    indices: torch.Tensor
+    bad: list[tuple[int, str]]
+
+
+class Request(NamedTuple):
+    """Which samples a worker shall load: (m,) image numbers, epochs, places in the epoch."""
+
+    indices: np.ndarray
+    epochs: np.ndarray
+    places: np.ndarray
+
+
+@dataclass
+class Fetcher:
+    """Loads one `Request` as a `Batch`; picklable, so that it works under spawn."""
+
+    dataset: Dataset
+    augment: Augment | None
+    seed: int
+    repeats: bool
+
+    def __getitem__(self, request: Request) -> Batch:
+        dataset, count = self.dataset, len(request.indices)
+        pixels = np.empty((count, dataset.size, dataset.size, 3), np.uint8)
+        chosen, bad = request.indices.copy(), []
+        # An image that comes twice in an epoch gets its randomness from its place instead.
+        keys = sample_keys(self.seed, request.epochs, request.places if self.repeats else chosen)
+        for row, key in enumerate(keys.tolist()):
+            image, chosen[row] = self._good_image(int(chosen[row]), key, bad)
+            pixels[row] = image if self.augment is None else self.augment(image, key)
+        return Batch(
+            torch.from_numpy(pixels).permute(0, 3, 1, 2),
+            torch.from_numpy(dataset.labels[chosen].astype(np.int64, copy=False)),
+            torch.from_numpy(chosen),
+            bad,
+        )
+
+    def _good_image(
+        self, index: int, key: int, bad: list[tuple[int, str]]
+    ) -> tuple[np.ndarray, int]:
+        """Load image `index`, or a replacement that depends on nothing but the key."""
+        rng, wanted = None, index
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self.dataset[wanted], wanted
+            except BadImage as error:
+                bad.append((wanted, str(error)))
+            if attempt == 0:
+                wanted = self._neighbour(index)
+            if attempt > 0 or wanted == index:
+                rng = rng or np.random.default_rng(key)
+                wanted = int(rng.integers(len(self.dataset)))
+        raise FrfwError(
+            f"{_ATTEMPTS} images in a row are bad in {self.dataset.name}; the last: {bad[-1][1]}"
+        )
+
+    def _neighbour(self, index: int) -> int:
+        """An image beside `index` of the same identity, or `index` where there is none."""
+        labels = self.dataset.labels
+        for other in (index + 1, index - 1):
+            if 0 <= other < len(labels) and labels[other] == labels[index]:
+                return other
+        return index
+
+
+class WorkerStart:
+    """Prepares a worker: one thread each, and a stack dump on SIGUSR1 for when it hangs."""
+
+    def __init__(self, dump_folder: str) -> None:
+        self.dump_folder = dump_folder
+
+    def __call__(self, worker_id: int) -> None:
+        torch.set_num_threads(1)
+        cv2.setNumThreads(0)
+        if hasattr(signal, "SIGUSR1"):
+            # The file stays open as long as the worker: faulthandler writes to its descriptor.
+            self.file = open(os.path.join(self.dump_folder, f"{os.getpid()}.txt"), "w")  # noqa: SIM115
+            faulthandler.register(signal.SIGUSR1, file=self.file, all_threads=True)
