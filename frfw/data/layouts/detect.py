@@ -1,0 +1,57 @@
+"""Recognise a verification set by its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from frfw.data.layouts.cfp import read_cfp
+from frfw.data.layouts.common import PairList
+from frfw.data.layouts.lfw import read_lfw
+from frfw.data.layouts.listed import read_agedb, read_pair_csv, read_two_line_list
+from frfw.errors import FrfwError, nearest
+
+LAYOUTS = ("lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw", "csv")
+
+
+def read_layout(layout: str, images: str | Path, pairs: str | Path | None = None) -> PairList:
+    """Read the pairs of a published set in its own layout.
+
+    Args:
+        layout: one of LAYOUTS, or "auto" for a folder or CSV that can be recognised.
+        images: the set's folder (for "csv": the CSV, or the folder its paths are relative to).
+        pairs: the protocol file, where the layout does not fix it.
+
+    Raises:
+        FrfwError: no such layout, or what its reader raises.
+    """
+    images = Path(images)
+    if layout == "auto":
+        layout = _detect(images)
+    if layout == "lfw":
+        return read_lfw(images, pairs)
+    if layout in ("cfp_ff", "cfp_fp"):
+        return read_cfp(images, layout[-2:])
+    if layout == "agedb_30":
+        return read_agedb(images, pairs)
+    if layout in ("calfw", "cplfw"):
+        return read_two_line_list(images, pairs or images / f"pairs_{layout.upper()}.txt", layout)
+    if layout == "csv":
+        return read_pair_csv(pairs or images, images if pairs else None)
+    raise FrfwError(
+        f"there is no layout {layout!r}.{nearest(layout, LAYOUTS)} Choose {', '.join(LAYOUTS)}"
+    )
+
+
+def _detect(path: Path) -> str:
+    if path.suffix.lower() == ".csv":
+        return "csv"
+    if (path / "Protocol").is_dir():
+        return "cfp_fp"
+    for name in ("calfw", "cplfw"):
+        if (path / f"pairs_{name.upper()}.txt").is_file():
+            return name
+    if (path / "agedb_30.csv").is_file():
+        return "agedb_30"
+    if (path / "pairs.txt").is_file() or (path.parent / "pairs.txt").is_file():
+        return "lfw"
+    raise FrfwError(f"{path} is in no layout that is recognised: name one of {', '.join(LAYOUTS)}")

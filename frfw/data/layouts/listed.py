@@ -1,0 +1,115 @@
+"""Verification sets given as lists: AgeDB, CALFW, CPLFW, and a CSV of pairs."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+from frfw.data.decode import IMAGE_SUFFIXES
+from frfw.data.layouts.common import PairList, Row, collect, inside, number, read_lines
+from frfw.errors import FrfwError, nearest
+
+_AGEDB_NAME = re.compile(r"(\d+)_(.+?)_(\d+)_([fm])", re.IGNORECASE)
+
+
+def read_two_line_list(images: str | Path, pairs: str | Path, name: str) -> PairList:
+    """Read the pair list of CALFW or CPLFW: two lines a pair, `file flag`, flag 0 = different.
+
+    A flag other than 0 is the number of the fold of a same pair (as CALFW and CPLFW publish it);
+    different pairs are spread over the folds in order, as many a fold as there are same ones.
+
+    Raises:
+        FrfwError: a file is missing, an odd number of lines, two lines that disagree.
+    """
+    images, pairs = Path(images), Path(pairs)
+    lines = [line.split() for line in read_lines(pairs) if line.strip()]
+    if len(lines) % 2:
+        raise FrfwError(f"{pairs} has {len(lines)} lines, an odd number: a pair takes two")
+    entries = []
+    for at in range(0, len(lines), 2):
+        where = f"{pairs}, lines {at + 1} and {at + 2}"
+        first, second = lines[at], lines[at + 1]
+        if len(first) != 2 or len(second) != 2 or first[1] != second[1]:
+            raise FrfwError(f"{where}: each should say `file flag`, with the same flag")
+        files = inside(images, first[0], where), inside(images, second[0], where)
+        entries.append((*files, number(first[1], where, low=0)))
+    folds = max((flag for *_, flag in entries), default=0) or 1
+    different = sum(flag == 0 for *_, flag in entries)
+    rows: list[Row] = []
+    seen = 0
+    for a, b, flag in entries:
+        fold = flag - 1 if flag else seen * folds // different
+        seen += flag == 0
+        rows.append((a, b, flag > 0, fold))
+    return collect(name, rows)
+
+
+def read_pair_csv(path: str | Path, images: str | Path | None = None) -> PairList:
+    """Read a CSV with a header: columns `a`, `b`, `same` (0/1) and optionally `fold`, `group`.
+
+    Without `fold` (0-based) the pairs make ten contiguous folds.
+
+    Args:
+        images: folder that `a` and `b` are relative to; by default that of the CSV.
+
+    Raises:
+        FrfwError: a column, a file or a value is missing or wrong.
+    """
+    path = Path(path)
+    root = Path(images) if images else path.parent
+    reader = csv.DictReader(read_lines(path))
+    columns = [c.strip() for c in reader.fieldnames or []]
+    for needed in ("a", "b", "same"):
+        if needed not in columns:
+            raise FrfwError(f"{path} has no column {needed!r}.{nearest(needed, columns)}")
+    entries = list(reader)
+    rows: list[Row] = []
+    for at, entry in enumerate(entries):
+        where, flag = f"{path}, line {at + 2}", (entry["same"] or "").strip().lower()
+        if flag not in ("0", "1", "true", "false"):
+            raise FrfwError(f"{where}: same is {entry['same']!r}, not 0 or 1")
+        fold = (entry.get("fold") or "").strip()
+        fold_number = number(fold, where, low=0) if fold else at * 10 // len(entries)
+        files = (inside(root, (entry[c] or "").strip(), where) for c in ("a", "b"))
+        rows.append((*files, flag in ("1", "true"), fold_number))
+    groups = [e["group"] or "" for e in entries] if "group" in columns else None
+    return collect(path.stem, rows, groups)
+
+
+def read_agedb(images: str | Path, pairs: str | Path | None = None) -> PairList:
+    """Read AgeDB pairs (Moschoglou et al., CVPR workshops 2017).
+
+    Images are `number_name_age_gender.jpg`. AgeDB publishes its 30-year protocol as a MATLAB file
+    of names; here it is a CSV as `read_pair_csv` reads it, whose images may be given without
+    suffix, by default `agedb_30.csv` in `images`. `frfw.data pairs` draws one when there is none.
+
+    Raises:
+        FrfwError: a file or column is missing or wrong.
+    """
+    images = Path(images)
+    pairs = Path(pairs) if pairs else images / "agedb_30.csv"
+    found = read_pair_csv(pairs, images)
+    found.name = "agedb_30"
+    return found
+
+
+def agedb_images(images: Path) -> list[tuple[Path, str, int]]:
+    """List (file, person, age) of AgeDB's images, in order of their names.
+
+    Raises:
+        FrfwError: a file name is not `number_name_age_gender`, or there is none.
+    """
+    if not images.is_dir():
+        raise FrfwError(f"{images} is not a folder")
+    found = []
+    for path in sorted(images.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        match = _AGEDB_NAME.fullmatch(path.stem)
+        if match is None:
+            raise FrfwError(f"{path} is not named number_name_age_gender as AgeDB's images are")
+        found.append((path, match[2], int(match[3])))
+    if not found:
+        raise FrfwError(f"{images} holds no image named as AgeDB's are")
+    return found
