@@ -1,0 +1,169 @@
+"""`verify` equals insightface's protocol fold by fold, and the plain loop on anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.model_selection import KFold
+
+from frfw.errors import FrfwError
+from frfw.evaluation import VerificationResult, verify
+
+REFERENCE = Path(__file__).parents[1] / "reference" / "evaluation"
+
+
+def plain_loop(a, b, same, folds=10):
+    """The protocol as one would write it down: every threshold, every fold, one after another."""
+    a = a.astype(np.float64) / np.linalg.norm(a.astype(np.float64), axis=1, keepdims=True)
+    b = b.astype(np.float64) / np.linalg.norm(b.astype(np.float64), axis=1, keepdims=True)
+    distance = np.sum((a - b) ** 2, axis=1)
+    thresholds = np.arange(0, 4, 0.01)
+    accuracies = []
+    for train, test in KFold(folds, shuffle=False).split(distance):
+        scores = []
+        for threshold in thresholds:
+            scores.append(np.mean((distance[train] < threshold) == same[train]))
+        best = thresholds[int(np.argmax(scores))]
+        accuracies.append(np.mean((distance[test] < best) == same[test]))
+    return np.array(accuracies)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    arrays = np.load(REFERENCE / "verification_dev.npz")
+    figures = json.loads((REFERENCE / "verification_dev.json").read_text())
+    return arrays, figures
+
+
+def some_pairs(seed, count=300, dim=16, spread=1.2):
+    rng = np.random.default_rng(seed)
+    same = rng.random(count) < 0.5
+    a = rng.standard_normal((count, dim))
+    b = np.where(same[:, None], a + spread * rng.standard_normal((count, dim)), a[::-1])
+    return a.astype(np.float32), b.astype(np.float32), same
+
+
+def test_equals_the_reference_fold_by_fold(reference):
+    arrays, figures = reference
+    embeddings, same = arrays["embeddings"], arrays["issame"]
+    result = verify(embeddings[0::2], embeddings[1::2], same)
+    assert np.array_equal(result.fold_accuracies, arrays["accuracy_per_fold"])
+    assert result.accuracy == figures["accuracy_mean"]
+    assert result.std == pytest.approx(figures["accuracy_std"], abs=1e-15)
+    assert result.auc == pytest.approx(figures["auc"], abs=1e-12)
+    for far, tar in figures["tar_at_far"].items():
+        assert result.tar_at_far[float(far)] == pytest.approx(tar, abs=1e-12)
+
+
+def test_too_few_impostors_are_said(reference):
+    arrays, _ = reference
+    result = verify(arrays["embeddings"][0::2], arrays["embeddings"][1::2], arrays["issame"])
+    assert result.tar_at_far[1e-4] is None
+    assert any("too few for FAR 0.0001" in note for note in result.notes)
+    assert any("FAR 0.001 here means no false accept" in note for note in result.notes)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), folds=st.integers(2, 12), count=st.integers(20, 90))
+def test_equals_the_plain_loop(seed, folds, count):
+    a, b, same = some_pairs(seed, count)
+    same[:2] = True, False
+    result = verify(a, b, same, folds)
+    assert np.array_equal(result.fold_accuracies, plain_loop(a, b, same, folds))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), decimals=st.integers(1, 6))
+def test_auc_and_tar_equal_scikit_learn_with_ties(seed, decimals):
+    rng = np.random.default_rng(seed)
+    from frfw.evaluation import metrics
+
+    same = rng.random(200) < 0.4
+    same[:2] = True, False
+    scores = np.round(rng.standard_normal(200) + same, decimals)
+    genuine, impostor = metrics.split_scores(scores, same)
+    assert abs(metrics.auc(genuine, impostor) - roc_auc_score(same, scores)) < 1e-12
+    fpr, tpr, _ = roc_curve(same, scores, drop_intermediate=False)
+    curve = metrics.roc(genuine, impostor)
+    assert np.allclose(curve.far, fpr, atol=1e-12)
+    assert np.allclose(curve.tar, tpr, atol=1e-12)
+    for target in (0.3, 0.1, 0.02):
+        point = metrics.tar_at_far(genuine, impostor, target)
+        assert point.tar == pytest.approx(tpr[fpr <= target].max(), abs=1e-12)
+        assert np.mean(impostor >= point.threshold) == point.far <= target
+        assert np.mean(genuine >= point.threshold) == point.tar
+
+
+def test_equal_error_rate_by_hand():
+    from frfw.evaluation import metrics
+
+    genuine, impostor = np.array([0.3, 0.7, 0.8, 0.9]), np.array([0.1, 0.2, 0.4, 0.75])
+    assert metrics.equal_error_rate(metrics.roc(genuine, impostor)) == pytest.approx(0.25)
+
+
+def test_exact_thresholds_by_exhaustion():
+    a, b, same = some_pairs(3, 60)
+    result = verify(a, b, same, 5)
+    distance = 2 - 2 * result.scores
+    for fold in range(5):
+        train, test = result.folds != fold, result.folds == fold
+        candidates = np.concatenate([distance, distance + 1e-9, [-1.0]])
+        best = max(np.mean((distance[train] < c) == same[train]) for c in candidates)
+        threshold = result.exact_fold_thresholds[fold]
+        assert np.mean((distance[train] < threshold) == same[train]) == best
+        accuracy = np.mean((distance[test] < threshold) == same[test])
+        assert accuracy == result.exact_fold_accuracies[fold]
+
+
+def test_identical_and_orthogonal_pairs_lie_exactly_on_the_grid():
+    a = np.eye(8, dtype=np.float32)
+    result = verify(a, np.concatenate([a[:4], a[:4]]), [True] * 4 + [False] * 4, 2)
+    assert np.array_equal(result.scores, [1, 1, 1, 1, 0, 0, 0, 0])
+
+
+def test_given_folds_are_used():
+    a, b, same = some_pairs(5, 100)
+    shuffled = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 10))
+    order = np.argsort(shuffled, kind="stable")
+    blocks = verify(a[order], b[order], same[order], 10)
+    assert np.array_equal(verify(a, b, same, shuffled).fold_accuracies, blocks.fold_accuracies)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a, b, s: (a * np.where(np.arange(300) == 7, np.nan, 1)[:, None], b, s), "pair 7"),
+        (lambda a, b, s: (a, b * 0, s), "second embedding of pair 0 is all zeros"),
+        (lambda a, b, s: (a, b, s | True), "all 300 pairs are 'same'"),
+        (lambda a, b, s: (a, b, s & False), "all 300 pairs are 'different'"),
+        (lambda a, b, s: (a, b[:-1], s), "need (P, D)"),
+    ],
+)
+def test_bad_pairs_are_named(change, message):
+    with pytest.raises(FrfwError, match=message.replace("(", r"\(").replace(")", r"\)")):
+        verify(*change(*some_pairs(1)))
+
+
+@pytest.mark.parametrize("folds", [1, 0, 301])
+def test_folds_that_cannot_be(folds):
+    with pytest.raises(FrfwError, match="at least two folds"):
+        verify(*some_pairs(1), folds)
+
+
+def test_result_survives_files_and_dicts(tmp_path):
+    result = verify(*some_pairs(2), name="some")
+    for again in (
+        VerificationResult.load(result.save(tmp_path)),
+        VerificationResult.from_dict(json.loads(json.dumps(result.to_dict()))),
+    ):
+        assert again.tar_at_far == result.tar_at_far
+        assert np.allclose(again.scores, result.scores, atol=1e-8)
+        assert again.to_dict(scores=False) == result.to_dict(scores=False)
+    with pytest.raises(FrfwError, match="not a saved verification result"):
+        VerificationResult.load(tmp_path / "none.json")
