@@ -2,7 +2,7 @@
 
 The idea is IResNet's, but the shortcut of the first stage only drops pixels (no convolution), the
 last BN has no scale and shift, and CurricularFace's blocks have no BN between the two convolutions
-(`inner_norm=False`). The state dicts (`input_layer.*`, `body.N.*`, `output_layer.*`) load unchanged.
+(`inner_norm=False`). The state dicts (`input_layer.*`, `body.*`, `output_layer.*`) load unchanged.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ BN-dropout-FC-BN); Duta et al., Improved Residual Networks (ICPR 2020), for the 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -60,7 +62,7 @@ class IResNet(nn.Module):
     """
 
     input_convolution = "conv1.weight"
-    stages = {
+    stages: ClassVar[dict[str, tuple[str, ...]]] = {
         "stem": ("conv1", "bn1", "prelu"),
         "layer1": ("layer1",),
         "layer2": ("layer2",),

@@ -6,6 +6,8 @@ parameters, 437 M multiply-adds.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from frfw.backbones.common import Size, check_input, init_kaiming, map_size, project, scaled
@@ -94,7 +96,7 @@ class WideMobileFaceNet(nn.Module):
     """
 
     input_convolution = "layers.0.layers.0.weight"
-    stages = {
+    stages: ClassVar[dict[str, tuple[str, ...]]] = {
         "stem": ("layers.0", "layers.1"),
         "layer1": ("layers.2", "layers.3"),
         "layer2": ("layers.4", "layers.5"),

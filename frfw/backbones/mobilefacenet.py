@@ -6,6 +6,8 @@ parameters, 221 M multiply-adds.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from frfw.backbones.common import Size, check_input, init_kaiming, map_size, project, scaled
@@ -86,7 +88,7 @@ class MobileFaceNet(nn.Module):
     """
 
     input_convolution = "conv1.conv.weight"
-    stages = {
+    stages: ClassVar[dict[str, tuple[str, ...]]] = {
         "stem": ("conv1", "conv2_dw"),
         "layer1": ("conv_23", "conv_3"),
         "layer2": ("conv_34", "conv_4"),

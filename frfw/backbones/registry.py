@@ -45,7 +45,7 @@ def create_backbone(
     input to output) and `.input_convolution` (state-dict key of the first convolution, or None).
 
     Raises:
-        FrfwError: an unknown name or option (the message has the nearest right one), or a bad value.
+        FrfwError: an unknown name or option (the message has the nearest one), or a bad value.
     """
     builder = _builder(name)
     allowed = [p for p in inspect.signature(builder).parameters if p not in ("layers", "model")]

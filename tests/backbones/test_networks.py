@@ -139,14 +139,14 @@ def test_stages_cover_every_parameter_once(name):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (dict(name="iresnet51"), ["no backbone 'iresnet51'", "'iresnet50'"]),
-        (dict(name="mobilefacenet", drop=0.1), ["no option 'drop'", "'dropout'"]),
-        (dict(name="mobilefacenet", dropout=1.0), ["dropout 1.0"]),
-        (dict(name="mobilefacenet", input_size=8), ["input_size 8"]),
-        (dict(name="mobilefacenet", embedding_dim=0), ["embedding_dim 0"]),
-        (dict(name="mobilefacenet", width=-1), ["width -1"]),
-        (dict(name="timm/resnet19"), ["no model 'resnet19'", "'timm/resnet18'"]),
-        (dict(name="timm/resnet18", pooling="max"), ["pooling 'max'"]),
+        ({"name": "iresnet51"}, ["no backbone 'iresnet51'", "'iresnet50'"]),
+        ({"name": "mobilefacenet", "drop": 0.1}, ["no option 'drop'", "'dropout'"]),
+        ({"name": "mobilefacenet", "dropout": 1.0}, ["dropout 1.0"]),
+        ({"name": "mobilefacenet", "input_size": 8}, ["input_size 8"]),
+        ({"name": "mobilefacenet", "embedding_dim": 0}, ["embedding_dim 0"]),
+        ({"name": "mobilefacenet", "width": -1}, ["width -1"]),
+        ({"name": "timm/resnet19"}, ["no model 'resnet19'", "'timm/resnet18'"]),
+        ({"name": "timm/resnet18", "pooling": "max"}, ["pooling 'max'"]),
     ],
 )
 def test_bad_arguments_are_explained(call, words):
