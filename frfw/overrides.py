@@ -48,7 +48,9 @@ def _explain_key(key: str, config_name: str, arguments: list[str]) -> str:
 
 def _siblings(key: str, known: list[str]) -> str:
     parent = key.rpartition(".")[0]
-    names = sorted({k[len(parent) + 1 :].split(".")[0] for k in known if k.startswith(parent + ".")})
+    names = sorted(
+        {k[len(parent) + 1 :].split(".")[0] for k in known if k.startswith(parent + ".")}
+    )
     return f" Keys of {parent}: {', '.join(names)}." if parent and names else ""
 
 

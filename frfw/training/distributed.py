@@ -1,0 +1,124 @@
+"""Ranks: joining the process group, and the few collectives that the trainer needs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from frfw.errors import FrfwError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among its peers. One process needs no process group: `group` is None."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def group(self) -> Any | None:
+        return dist.group.WORLD if self.world > 1 else None
+
+
+def under_torchrun() -> bool:
+    """Whether a launcher (torchrun or our own) has set this process's rank."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """Turn `auto|cpu|cuda|cuda:N` into a device.
+
+    Raises:
+        FrfwError: CUDA is asked for where there is none, or this rank has no GPU of its own.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise FrfwError(
+            f"trainer.device={name}: not a device; use auto, cpu, cuda or cuda:N"
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise FrfwError(
+            f"trainer.device={name}: this machine has no CUDA device that PyTorch can use; "
+            "set trainer.device=cpu, or check the driver with nvidia-smi"
+        )
+    if device.type == "cuda" and device.index is None:
+        if local_rank >= torch.cuda.device_count():
+            raise FrfwError(
+                f"process {local_rank} on this machine has no GPU of its own: "
+                f"{torch.cuda.device_count()} here; lower trainer.devices"
+            )
+        device = torch.device("cuda", local_rank)
+    return device
+
+
+def join(device_name: str, timeout_s: float) -> Ranks:
+    """Join the process group that the launcher's environment describes, or stand alone.
+
+    Args:
+        device_name: `auto|cpu|cuda|cuda:N`.
+        timeout_s: seconds after which a collective that a rank does not reach is an error.
+    """
+    if not under_torchrun() or int(os.environ["WORLD_SIZE"]) == 1:
+        return Ranks(device=_prepare(choose_device(device_name)))
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    device = _prepare(choose_device(device_name, local_rank))
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if not dist.is_initialized():
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    return Ranks(dist.get_rank(), dist.get_world_size(), local_rank, device)
+
+
+def _prepare(device: torch.device) -> torch.device:
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
+
+
+def leave() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def from_main(ranks: Ranks, value: Any) -> Any:
+    """Return rank 0's `value` (any picklable object) on every rank."""
+    if ranks.world == 1:
+        return value
+    box = [value if ranks.is_main else None]
+    dist.broadcast_object_list(box, src=0, device=_object_device(ranks))
+    return box[0]
+
+
+def from_all(ranks: Ranks, value: Any) -> list[Any]:
+    """Return every rank's `value` (any picklable object), in rank order, on every rank."""
+    if ranks.world == 1:
+        return [value]
+    values: list[Any] = [None] * ranks.world
+    dist.all_gather_object(values, value)
+    return values
+
+
+def barrier(ranks: Ranks) -> None:
+    """Wait until every rank is here."""
+    if ranks.world > 1:
+        dist.barrier()
+
+
+def _object_device(ranks: Ranks) -> torch.device:
+    return ranks.device if ranks.device.type == "cuda" else torch.device("cpu")

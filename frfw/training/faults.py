@@ -1,0 +1,117 @@
+"""What happens when steps are not finite: a dump of what is known, then back or out."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from frfw.training import resume
+from frfw.training.checkpoint import newest
+
+if TYPE_CHECKING:
+    from frfw.training.trainer import Trainer
+
+
+class Diverged(RuntimeError):
+    """Training cannot go on: too many steps in a row were not finite."""
+
+
+class FaultHandler:
+    """Watches the guard's counters; dumps sample ids and layer maxima; stops or rolls back.
+
+    The counters live on the device. They are read on logging steps, and on the CPU (where reading
+    is free) at every step, so the trainer never waits for the device for their sake.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        settings = trainer.settings
+        self._limit = settings["non_finite_limit"]
+        self._every_step = trainer.ranks.device.type == "cpu"
+        self._seen = int(trainer.guard.skipped)
+        self._recent: deque[tuple[int, list[Any]]] = deque(maxlen=max(settings["log_every"], 1))
+        self.lr_factor: float = getattr(trainer, "resumed_lr_factor", 1.0)
+        self.rolled_back = False
+
+    def remember(self, step: int, micro_batches: list[Any]) -> None:
+        """Keep a step's sample ids until the next time that the counters are read."""
+        self._recent.append((step, [b.indices for b in micro_batches]))
+        self.rolled_back = False
+
+    def check(self, logging: bool) -> None:
+        """Read the counters if that is due; dump, roll back or stop.
+
+        Raises:
+            Diverged: `trainer.non_finite_limit` steps in a row were skipped.
+        """
+        if not (logging or self._every_step):
+            return
+        guard = self._trainer.guard
+        skipped = int(guard.skipped)
+        if skipped == self._seen:
+            return
+        new, self._seen = skipped - self._seen, skipped
+        streak = int(guard.streak)
+        path = self._dump(new)
+        step = self._trainer.step
+        self._trainer.recorder.message(
+            f"warning: {new} step(s) up to step {step} had a loss or gradient that is not finite "
+            f"and were skipped on all ranks ({skipped} so far); details in {path}"
+        )
+        if streak >= self._limit:
+            self._give_up_or_go_back(streak, path)
+
+    def _give_up_or_go_back(self, streak: int, dump: str) -> None:
+        factor = self._trainer.settings["rollback_factor"]
+        found = newest(self._trainer.folder.checkpoints) if factor else None
+        if found is None:
+            raise Diverged(
+                f"{streak} steps in a row were not finite, up to step {self._trainer.step}: "
+                f"{self._likely_cause()}. Sample ids and the layers' largest values: {dump}. "
+                "trainer.rollback_factor=0.5 would go back to the last checkpoint at half the rate"
+            )
+        path, content, _ = found
+        resume.load_into(self._trainer, content, path)
+        self.lr_factor *= factor
+        self._trainer.guard.streak.zero_()
+        self._seen = int(self._trainer.guard.skipped)
+        self.rolled_back = True
+        self._trainer.recorder.message(
+            f"warning: back to {path} (step {self._trainer.step}), learning rate times {factor}"
+        )
+
+    def _likely_cause(self) -> str:
+        trainer = self._trainer
+        maxima = largest_values(trainer.parts.model)
+        broken = [k for k, v in maxima.items() if not v < float("inf")]
+        if broken:
+            return f"the weights of {broken[0]} are not finite any more (was init_from sound?)"
+        if trainer.parts.precision.name == "fp16":
+            return "likely an overflow of fp16 (try trainer.precision=bf16 or a lower base_lr)"
+        return "likely too high a learning rate (optimizer.base_lr) or too large a margin (loss.m)"
+
+    def _dump(self, new: int) -> str:
+        trainer = self._trainer
+        path = (
+            trainer.folder.path / f"non_finite_step_{trainer.step}_rank_{trainer.ranks.rank}.json"
+        )
+        steps = list(self._recent)[-new:] if new < len(self._recent) else list(self._recent)
+        content = {
+            "skipped_steps": new,
+            "samples": {str(s): [i for ids in lists for i in ids.tolist()] for s, lists in steps},
+            "largest_weights": largest_values(trainer.parts.model),
+        }
+        path.write_text(json.dumps(content, indent=1))
+        return str(path)
+
+
+@torch.no_grad()
+def largest_values(module: torch.nn.Module) -> dict[str, float]:
+    """Return the largest absolute value of every parameter and buffer; nan or inf where it is."""
+    return {
+        name: float(value.abs().max()) if value.numel() else 0.0
+        for name, value in module.state_dict().items()
+    }

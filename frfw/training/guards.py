@@ -1,0 +1,61 @@
+"""Guards against non-finite steps: found on the device, skipped on all ranks, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class StepGuard:
+    """Counts skipped steps on the device and undoes their effect on buffers, without host sync.
+
+    The optimizer skips through `found_inf` (fused kernels); buffers that the forward moved (the
+    loss's t, batch-norm statistics) are put back where the step was not finite.
+
+    Args:
+        modules: whose buffers a bad step must not move.
+        device: where the counters live.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module], device: torch.device) -> None:
+        self._buffers = [b for m in modules for b in m.buffers()]
+        self._before: list[Tensor] = []
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self.streak = torch.zeros((), dtype=torch.int64, device=device)
+
+    def begin(self) -> None:
+        """Remember the buffers before a step's forward."""
+        self._before = [b.clone() for b in self._buffers]
+
+    @torch.no_grad()
+    def end(self, found_inf: Tensor) -> None:
+        """Put the buffers back where `found_inf` (a scalar, 0 or 1) is 1, and count."""
+        bad = found_inf.bool()
+        for buffer, before in zip(self._buffers, self._before):
+            buffer.copy_(torch.where(bad, before, buffer))
+        self.skipped += bad
+        self.streak = torch.where(bad, self.streak + 1, torch.zeros_like(self.streak))
+
+
+def global_norm(gradients: list[Tensor], sharded: list[Tensor], group: object | None) -> Tensor:
+    """L2 norm of all gradients (a float32 scalar): `sharded` ones are summed over the ranks."""
+    device = (gradients + sharded)[0].device
+    total = torch.zeros((), device=device)
+    if gradients:
+        total = torch.nn.utils.get_total_norm(gradients).to(device).float() ** 2
+    if sharded or group is not None:
+        part = torch.zeros((), device=device)
+        if sharded:
+            part = torch.nn.utils.get_total_norm(sharded).to(device).float() ** 2
+        if group is not None:
+            torch.distributed.all_reduce(part, group=group)
+        total = total + part
+    return total.sqrt()
+
+
+def clip_(gradients: list[Tensor], norm: Tensor, limit: float) -> None:
+    """Scale the gradients in place so that their global norm is at most `limit`."""
+    factor = (limit / (norm + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_(gradients, factor)

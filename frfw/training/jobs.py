@@ -1,0 +1,101 @@
+"""From a composed config to a started run: its name, its folder, what it resumes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from frfw.config import config_dir
+from frfw.errors import FrfwError
+from frfw.training import distributed
+from frfw.training.launch import launch
+from frfw.training.run_folder import RunFolder
+
+# What a resumed run may not change: it would be another run.
+_FIXED = ("loss", "weighting", "extra_loss", "backbone", "seed", "data.path")
+
+
+def run_single(cfg: DictConfig, overrides: list[str]) -> dict[str, Any]:
+    """Start or continue the one run of a command line."""
+    if cfg.resume not in (None, "auto"):
+        cfg, run_dir = _resumed(Path(str(cfg.resume)), overrides)
+    else:
+        run_dir = Path(cfg.runs) / _name(cfg)
+    return launch(_resolve(cfg), run_dir, overrides)
+
+
+def run_sweep_job(cfg: DictConfig, overrides: list[str], folder: Path) -> None:
+    """Run one job of a sweep in its own folder; a failure is written down, not raised."""
+    from frfw import command
+    from frfw.training.sweep import job_name
+
+    if distributed.under_torchrun():
+        raise FrfwError("a sweep (-m) starts its own workers: use trainer.devices=N, not torchrun")
+    run = RunFolder(folder / job_name(overrides))
+    done = run.read_result()
+    if done and done.get("status") == "finished":
+        print(f"{run.path}: finished before, not repeated", flush=True)
+        return
+    if cfg.resume is None and run.path.is_dir():
+        OmegaConf.update(cfg, "resume", "auto")  # a job that was cut off goes on
+    print(f"job {run.path}", flush=True)
+    try:
+        launch(_resolve(cfg), run.path, overrides)
+    except Exception as error:
+        command.report(error)
+        run.path.mkdir(parents=True, exist_ok=True)
+        result = run.read_result() or {}
+        status = "diverged" if result.get("status") == "diverged" else "failed"
+        run.write_result({**result, "status": status, "error": command.one_line(error)})
+
+
+def _name(cfg: DictConfig) -> str:
+    if cfg.name is not None:
+        return str(cfg.name)
+    backbone = str(cfg.backbone.name).replace("/", "-")
+    return f"{cfg.loss.name}-{backbone}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _resolve(cfg: DictConfig) -> dict[str, Any]:
+    resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    return {str(k): v for k, v in resolved.items() if k != "experiment"}
+
+
+def _resumed(path: Path, overrides: list[str]) -> tuple[DictConfig, Path]:
+    """Compose the stored overrides of the run that `path` belongs to, then the new ones."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    run = _run_of(path)
+    stored = yaml.safe_load(run.overrides_file.read_text()) or []
+    kept = [o for o in stored if not o.startswith(("resume=", "hydra."))]
+    new = [o for o in overrides if not o.startswith("hydra.")]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        cfg = compose("train", overrides=[*kept, *new])
+    return cfg, run.path
+
+
+def _run_of(path: Path) -> RunFolder:
+    for folder in (path, *path.parents[:2]):
+        run = RunFolder(folder)
+        if run.overrides_file.is_file():
+            return run
+    raise FrfwError(
+        f"resume={path}: no run folder there (looked for overrides.yaml); "
+        "give runs/NAME or a checkpoint inside it, or use init_from= for weights alone"
+    )
+
+
+def changed_keys(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Name the keys that a resumed run may not change and that differ."""
+    before, after = OmegaConf.create(stored), OmegaConf.create(now)
+    differing = [k for k in _FIXED if OmegaConf.select(before, k) != OmegaConf.select(after, k)]
+    batch = "trainer.global_batch_size"
+    if OmegaConf.select(before, batch) != OmegaConf.select(after, batch):
+        differing.append(batch)
+    return differing

@@ -1,0 +1,110 @@
+"""Start a run's processes: this one, or N workers through torch's elastic launcher."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+from frfw.errors import FrfwError
+from frfw.training import distributed
+
+Result = dict[str, Any]
+
+
+class WorkerFailed(FrfwError):
+    """A worker ended with an error; the message is the first cause."""
+
+
+def launch(config: dict[str, Any], run_dir: Path, overrides: list[str]) -> Result:
+    """Run the training that `config` describes and return its result.
+
+    Args:
+        config: the resolved config; workers get it as it is.
+        run_dir: the run's folder.
+        overrides: the command line's overrides, stored for a later resume.
+    """
+    devices = config["trainer"]["devices"]
+    if devices < 1:
+        raise FrfwError(f"trainer.devices={devices} must be 1 or more")
+    if distributed.under_torchrun() or devices == 1:
+        return work(config, str(run_dir), overrides)
+    return _elastic(devices, config, run_dir, overrides)
+
+
+def work(config: dict[str, Any], run_dir: str, overrides: list[str]) -> Result:
+    """Be one rank of a run: join the others, train, leave."""
+    from frfw.training.trainer import Trainer
+
+    _limit_threads(config)
+    ranks = distributed.join(config["trainer"]["device"], config["trainer"]["timeout_s"])
+    try:
+        # Ranks that composed their own config (torchrun) take rank 0's, time stamps included.
+        config, run_dir, overrides = distributed.from_main(ranks, (config, run_dir, overrides))
+        return Trainer(config, Path(run_dir), overrides, ranks).run()
+    finally:
+        distributed.leave()
+
+
+def _limit_threads(config: dict[str, Any]) -> None:
+    import torch
+
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    threads = config["trainer"]["threads"]
+    if threads is None and (processes > 1 or "OMP_NUM_THREADS" not in os.environ):
+        threads = max(1, (os.cpu_count() or 1) // processes)
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _worker(config_json: str, run_dir: str, overrides: list[str]) -> Result:
+    """Entry point of a spawned worker; its first error is handed to the launcher."""
+    from frfw import command
+
+    try:
+        return work(json.loads(config_json), run_dir, overrides)
+    except BaseException as error:
+        if not isinstance(error, SystemExit):
+            command.report(error)
+        raise
+
+
+def _elastic(devices: int, config: dict[str, Any], run_dir: Path, overrides: list[str]) -> Result:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, record
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    settings = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=devices,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        max_restarts=0,
+        monitor_interval=0.2,
+        start_method="spawn",
+    )
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
+    try:
+        results = elastic_launch(settings, record(_worker))(
+            json.dumps(config), str(run_dir), overrides
+        )
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode > 0 and failure.exitcode not in (1,):
+            sys.exit(failure.exitcode)  # a run that was told to stop has its own exit code
+        raise WorkerFailed(f"rank {rank} failed: {_cause(failure)}") from error
+    return results[0]
+
+
+def _cause(failure: Any) -> str:
+    message = failure.message
+    if isinstance(message, dict):
+        message = message.get("message", message)
+    lines = str(message).strip().splitlines()
+    text = lines[-1] if lines else "no message"
+    return text.partition("FrfwError: ")[2] or text

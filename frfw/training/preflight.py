@@ -1,0 +1,94 @@
+"""Checks before the first step: what would spoil a run later is said now."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from frfw.errors import FrfwError
+
+if TYPE_CHECKING:
+    from frfw.training.trainer import Trainer
+
+
+def check(trainer: Trainer) -> None:
+    """Run all checks and print the plan.
+
+    Raises:
+        FrfwError: the first thing that would spoil the run, with what to do.
+    """
+    labels(trainer)
+    folder(trainer)
+    announce(trainer)
+
+
+def labels(trainer: Trainer) -> None:
+    """Labels must be integers 0..classes-1, each with at least one image."""
+    dataset = trainer.parts.dataset
+    found = np.asarray(dataset.labels)
+    classes = dataset.num_classes
+    if not np.issubdtype(found.dtype, np.integer):
+        raise FrfwError(f"the labels are {found.dtype}, not integers")
+    if len(found) == 0:
+        raise FrfwError(f"no images in {trainer.config['data'].get('path')}")
+    outside = np.flatnonzero((found < 0) | (found >= classes))
+    if len(outside):
+        row = int(outside[0])
+        raise FrfwError(
+            f"image {row} has label {found[row]}, outside the {classes} classes of the data "
+            f"({len(outside)} such images)"
+        )
+    empty = classes - len(np.unique(found))
+    if empty:
+        trainer.recorder.message(
+            f"warning: {empty} of {classes} classes have no image; their centres are only pushed"
+        )
+    if classes < 2:
+        raise FrfwError(
+            f"{trainer.config['data'].get('path')} has {classes} identity; training needs at "
+            "least 2 (a folder data set has one sub-folder for each identity)"
+        )
+
+
+def folder(trainer: Trainer) -> None:
+    """The run folder must be writable with room for the checkpoints."""
+    path = trainer.folder.path
+    if not trainer.ranks.is_main:
+        return
+    if not os.access(path, os.W_OK):
+        raise FrfwError(f"run folder {path} is not writable")
+    need = checkpoint_bytes(trainer) * (trainer.settings["keep_checkpoints"] + 2)
+    free = shutil.disk_usage(path).free
+    if free < need:
+        raise FrfwError(
+            f"{path} has {free / 2**20:.0f} MiB free; the checkpoints of this run need about "
+            f"{need / 2**20:.0f} MiB; free some space, or set runs= to another disk"
+        )
+
+
+def checkpoint_bytes(trainer: Trainer) -> int:
+    """Bytes of one checkpoint: weights and their momentum (two of them for AdamW)."""
+    weights = sum(p.numel() * p.element_size() for p in trainer.parts.model.parameters())
+    return weights * (3 if trainer.config["optimizer"]["name"] == "adamw" else 2)
+
+
+def announce(trainer: Trainer) -> None:
+    """Say what will be trained, on what, and how the batch is made up."""
+    parts, config = trainer.parts, trainer.config
+    say = trainer.recorder.message
+    count = sum(p.numel() for p in parts.backbone.parameters()) / 1e6
+    say(f"run {trainer.folder.path} on {trainer.ranks.device} ({trainer.ranks.world} process(es))")
+    say(f"data: {len(parts.dataset)} images of {parts.dataset.num_classes} identities")
+    say(
+        f"model: {config['backbone']['name']}, {count:.2f} M parameters; loss {config['loss']['name']}"
+    )
+    say(f"{parts.plan}")
+    optimizer = config["optimizer"]
+    say(
+        f"lr {parts.lr:g} = {optimizer['base_lr']:g} x {parts.plan.global_batch} / "
+        f"{optimizer['base_batch']}, {parts.schedule.warmup_steps} warm-up steps, "
+        f"{config['schedule']['name']}"
+    )

@@ -1,0 +1,198 @@
+"""What a checkpoint of a run holds, how it is written, and how a run goes on from it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frfw.errors import FrfwError
+from frfw.training import checkpoint, head_shards
+from frfw.training.distributed import from_main
+from frfw.training.jobs import changed_keys
+
+if TYPE_CHECKING:
+    from frfw.training.trainer import Trainer
+
+
+def wants_resume(config: dict[str, Any]) -> bool:
+    """Whether this start continues a run: asked for, or torchrun started it again."""
+    return config["resume"] is not None or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def prepare_folder(trainer: Trainer) -> None:
+    """Make the run folder on rank 0; every rank learns when that was refused."""
+    problem = None
+    if trainer.ranks.is_main:
+        try:
+            resuming = wants_resume(trainer.config)
+            trainer.folder.create(trainer.config, trainer.overrides, resuming)
+        except FrfwError as error:
+            problem = str(error)
+    problem = from_main(trainer.ranks, problem)
+    if problem:
+        raise FrfwError(problem)
+
+
+def save(trainer: Trainer) -> Path:
+    """Write `step_N.pt`, then let `last.pt` (and `best.pt`) be it; keep the newest few."""
+    folder = trainer.folder.checkpoints
+    path = folder / f"step_{trainer.step}.pt"
+    shards = head_shards.save(trainer.parts, path)
+    if trainer.ranks.is_main:
+        content = collect(trainer)
+        content["head_shards"] = shards
+        checkpoint.save(content, path)
+        checkpoint.alias(path, "last.pt")
+        if trainer.best["step"] == trainer.step:
+            checkpoint.alias(path, "best.pt")
+        checkpoint.prune(folder, trainer.settings["keep_checkpoints"])
+        head_shards.prune(folder)
+    return path
+
+
+def collect(trainer: Trainer) -> checkpoint.Checkpoint:
+    """Gather everything that continuing needs into tensors and plain types."""
+    parts = trainer.parts
+    model = parts.model
+    return {
+        "format": checkpoint.FORMAT,
+        "backbone": model.backbone.state_dict(),
+        "head": head_shards.head_state(parts),
+        "extra_loss": model.extra.state_dict() if model.extra is not None else {},
+        "ema": parts.ema.module.state_dict() if parts.ema is not None else None,
+        "optimizer": {
+            name: optimizer.state_dict()
+            for name, optimizer in parts.optimizers.items()
+            if not (name == "head" and parts.head_is_sharded)
+        },
+        "scaler": parts.precision.scaler.state_dict(),
+        "counters": {
+            "step": trainer.step,
+            "samples": trainer.step * parts.plan.global_batch,
+            "skipped": int(trainer.guard.skipped),
+            "lr_factor": trainer.faults.lr_factor,
+        },
+        "best": dict(trainer.best),
+        "metrics": trainer.metrics,
+        "config": trainer.config,
+        "overrides": list(trainer.overrides),
+        "preprocessing": parts.preprocessing.to_dict(),
+        "data": {
+            "fingerprint": parts.dataset.fingerprint,
+            "classes": parts.dataset.num_classes,
+            "images": len(parts.dataset),
+        },
+        "head_shards": None,
+    }
+
+
+@dataclass
+class Found:
+    """The checkpoint to go on from, and the unreadable newer ones that were passed over."""
+
+    path: Path
+    content: checkpoint.Checkpoint
+    passed_over: list[str]
+
+    @property
+    def step(self) -> int:
+        return self.content["counters"]["step"]
+
+
+def find(trainer: Trainer) -> Found | None:
+    """Return what the config asks to go on from; None for a fresh start.
+
+    Raises:
+        FrfwError: the checkpoint asked for is not there or cannot be read.
+    """
+    if not wants_resume(trainer.config):
+        return None
+    given = Path(str(trainer.config["resume"]))
+    if given.is_file():
+        return Found(given, checkpoint.load(given), [])
+    found = checkpoint.newest(trainer.folder.checkpoints)
+    return Found(*found) if found else None
+
+
+def restore(trainer: Trainer, found: Found | None) -> None:
+    """Go on from `found`."""
+    say = trainer.recorder.message
+    if found is None:
+        if wants_resume(trainer.config):
+            say("no checkpoint to resume from yet: starting at step 0")
+        return
+    for line in found.passed_over:
+        say(f"warning: passed over: {line}")
+    refuse_other_run(trainer, found.content, found.path)
+    load_into(trainer, found.content, found.path)
+    say(f"resumed from {found.path} at step {trainer.step}")
+
+
+def refuse_other_run(trainer: Trainer, content: checkpoint.Checkpoint, path: Path) -> None:
+    """Refuse to continue with another model, loss, batch or data.
+
+    Raises:
+        FrfwError: names the keys that differ.
+    """
+    differing = changed_keys(content["config"], trainer.config)
+    if differing:
+        raise FrfwError(
+            f"{path} was trained with other values of {', '.join(differing)}: a resumed run keeps "
+            "them; to start a new run from its weights use init_from="
+        )
+    fingerprint = content["data"]["fingerprint"]
+    if fingerprint != trainer.parts.dataset.fingerprint:
+        raise FrfwError(
+            f"the data at {trainer.config['data'].get('path')} is not what {path} was trained on "
+            f"({content['data']['images']} images of {content['data']['classes']} identities then, "
+            f"{len(trainer.parts.dataset)} of {trainer.parts.dataset.num_classes} now); "
+            "restore it, or start a new run with init_from="
+        )
+
+
+def load_into(trainer: Trainer, content: checkpoint.Checkpoint, path: Path) -> None:
+    """Put a checkpoint's content into the trainer's parts."""
+    parts = trainer.parts
+    load_weights(parts.model.backbone, content["backbone"], path)
+    head_shards.load(parts, content, path)
+    if parts.model.extra is not None:
+        parts.model.extra.load_state_dict(content["extra_loss"])
+    if parts.ema is not None:
+        parts.ema.module.load_state_dict(content["ema"] or content["backbone"])
+    for name, state in content["optimizer"].items():
+        parts.optimizers[name].load_state_dict(state)
+    if parts.precision.scaler.is_enabled() and content["scaler"]:
+        parts.precision.scaler.load_state_dict(content["scaler"])
+    trainer.step = content["counters"]["step"]
+    trainer.guard.skipped.fill_(content["counters"]["skipped"])
+    trainer.best = dict(content["best"])
+    trainer.metrics = dict(content["metrics"])
+    trainer.resumed_lr_factor = content["counters"]["lr_factor"]
+
+
+def load_weights(module: Any, state: dict[str, Any], path: Path) -> None:
+    """Load a backbone's state dict, or say what does not fit.
+
+    Raises:
+        FrfwError: the checkpoint is of another architecture; names the first keys that differ.
+    """
+    mine = {k: tuple(v.shape) for k, v in module.state_dict().items()}
+    theirs = {k: tuple(v.shape) for k, v in state.items()}
+    if mine != theirs:
+        missing = [k for k in mine if k not in theirs]
+        unknown = [k for k in theirs if k not in mine]
+        shapes = [
+            f"{k} {theirs[k]} for {mine[k]}" for k in mine if k in theirs and theirs[k] != mine[k]
+        ]
+        first = (
+            [f"missing {k}" for k in missing[:2]]
+            + [f"unknown {k}" for k in unknown[:2]]
+            + shapes[:2]
+        )
+        raise FrfwError(
+            f"{path} is a checkpoint of another architecture ({'; '.join(first)}); "
+            "choose the backbone= it was trained with"
+        )
+    module.load_state_dict(state)
