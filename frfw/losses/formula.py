@@ -96,7 +96,7 @@ class Formula(nn.Module):
         return self.target(samples).detach()
 
     def negatives(self, cos: Tensor, threshold: Tensor) -> Tensor:
-        """Return N (b, c) for cosines (b, c), differentiable; `threshold` (b, 1) has no gradient."""
+        """Return N (b, c) for cosines (b, c), differentiable; `threshold` (b, 1) is constant."""
         return cos
 
     def negatives_slope(self, cos: Tensor, threshold: Tensor) -> Tensor | None:
@@ -141,7 +141,7 @@ def create_formula(name: str, **params: Any) -> Formula:
 
 
 def build(classes: dict[str, type], kind: str, name: str, params: dict[str, Any]) -> Any:
-    """Construct `classes[name](**params)`; unknown names and parameters get a helpful ValueError."""
+    """Construct `classes[name](**params)`; anything unknown gets a ValueError with a hint."""
     if name not in classes:
         raise ValueError(f"unknown {kind} '{name}'.{hint(name, classes)} Known: {_listed(classes)}")
     accepted = [p for p in inspect.signature(classes[name]).parameters if p != "self"]

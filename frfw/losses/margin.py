@@ -10,7 +10,7 @@ from torch import Tensor
 from frfw.losses.angles import add_angle, angle, straight_through
 from frfw.losses.formula import Formula, Samples, choice, register
 
-BEYOND_PI = ("linear", "none", "saturate")
+BEYOND_PI = ("linear", "none", "saturate", "cosine")
 EASY_MARGIN = ("none", "positive", "margin")
 GRADIENT = ("exact", "straight_through")
 
@@ -72,7 +72,7 @@ class ArcFace(Formula):
         gradient: "exact" differentiates the margin; "straight_through" gives T's value the
             gradient of cos θ_y, as code that applies the margin under no_grad does.
         beyond_pi: T where θ_y + m > π. "linear": cos θ_y - m sin m; "none": cos(θ_y + m), which
-            rises again; "saturate": -1, without gradient.
+            rises again; "saturate": -1, without gradient; "cosine": cos θ_y, no margin at all.
         easy_margin: "none"; "positive": no margin where cos θ_y <= 0; "margin": none where
             cos θ_y <= m.
     """
@@ -108,9 +108,9 @@ class ArcFace(Formula):
 class CombinedMargin(ArcFace):
     """The three margins together, always. T = cos(m1 θ_y + m2) - m3, N = cos θ_j.
 
-    Where m1 θ_y + m2 > π, "linear" continues with slope 1 below the smallest value:
-    T = cos θ_y - cos θ* - 1 - m3 with m1 θ* + m2 = π (for m1 = 1 that is higher than ArcFace's
-    rule by a constant), "saturate" stays at -1 - m3, "none" is the plain formula.
+    Where m1 θ_y + m2 > π, "linear" is cos θ_y - max(δ sin δ, 1 - cos δ) - m3 with δ = π - (π -
+    m2) / m1, which is ArcFace's rule where m1 = 1 and never rises; "saturate" is -1 - m3;
+    "cosine" is cos θ_y - m3; "none" is the plain formula.
 
     Source: Deng et al., "ArcFace", CVPR 2019, eq. 4.
 
@@ -146,12 +146,12 @@ class CombinedMargin(ArcFace):
         return self.m1 * angle(cos) + self.m2
 
     def _beyond(self, plain: Tensor, cos: Tensor) -> Tensor:
-        limit = (math.pi - self.m2) / self.m1
-        if self.beyond_pi == "none" or limit >= math.pi:
+        delta = math.pi - (math.pi - self.m2) / self.m1
+        if self.beyond_pi == "none" or delta <= 0:
             return plain
-        edge = math.cos(limit)
-        past = cos - edge - 1 if self.beyond_pi == "linear" else torch.full_like(cos, -1)
-        return torch.where(cos > edge, plain, past)
+        drop = max(delta * math.sin(delta), 1 - math.cos(delta))
+        past = {"linear": cos - drop, "cosine": cos, "saturate": torch.full_like(cos, -1)}
+        return torch.where(cos > -math.cos(delta), plain, past[self.beyond_pi])
 
 
 @register("subcenter_arcface")
@@ -189,8 +189,8 @@ def angular(cos: Tensor, m: float | Tensor, beyond_pi: str) -> Tensor:
         edge, drop = -torch.cos(m), m * torch.sin(m)
     else:
         edge, drop = -math.cos(m), m * math.sin(m)
-    past = cos - drop if beyond_pi == "linear" else torch.full_like(cos, -1)
-    return torch.where(cos > edge, plain, past)
+    past = {"linear": cos - drop, "cosine": cos, "saturate": torch.full_like(cos, -1)}
+    return torch.where(cos > edge, plain, past[beyond_pi])
 
 
 def ease(value: Tensor, cos: Tensor, easy_margin: str, m: float | Tensor) -> Tensor:
