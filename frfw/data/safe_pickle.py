@@ -20,6 +20,8 @@ _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _ALLOWED = {
     **{(module, "_reconstruct"): "array" for module in _NUMPY},
     **{(module, "scalar"): "scalar" for module in _NUMPY},
+    ("numpy.core.numeric", "_frombuffer"): "frombuffer",
+    ("numpy._core.numeric", "_frombuffer"): "frombuffer",
     ("numpy", "ndarray"): "ndarray",
     ("numpy", "dtype"): "dtype",
     ("_codecs", "encode"): "encode",
@@ -179,6 +181,9 @@ def _reduce(function: Any, args: Any) -> Any:
         return _DType(_text(args[0]))
     if role == "array":
         return _Array()
+    if role == "frombuffer":
+        content, dtype, shape, order = args
+        return _from_bytes(dtype, content, shape, order == "F")
     if role == "scalar" and isinstance(args[0], _DType):
         return _from_bytes(args[0], args[1], ()).item()
     raise FrfwError("it calls something that plain data does not need")
@@ -192,10 +197,13 @@ def _build(target: Any, state: Any) -> Any:
     if not isinstance(target, _Array):
         raise FrfwError("it sets the state of something that is no array")
     _, shape, dtype, fortran, content = state
-    if not (isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape)):
-        raise ValueError("an array's shape is damaged")
     if isinstance(dtype, _DType) and dtype.code.startswith("O"):
-        if not isinstance(content, list) or len(shape) != 1 or len(content) != shape[0]:
+        if (
+            not isinstance(content, list)
+            or not isinstance(shape, tuple)
+            or len(shape) != 1
+            or len(content) != shape[0]
+        ):
             raise ValueError("an array of objects is damaged")
         target.value = content
     else:
@@ -206,6 +214,8 @@ def _build(target: Any, state: Any) -> Any:
 def _from_bytes(dtype: Any, content: Any, shape: tuple[int, ...], fortran: bool = False) -> Any:
     if not isinstance(dtype, _DType) or not isinstance(content, bytes):
         raise ValueError("an array is damaged")
+    if not (isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape)):
+        raise ValueError("an array's shape is damaged")
     real = np.dtype((">" if dtype.order == ">" else "<") + dtype.code)
     if math.prod(shape) * real.itemsize != len(content):
         raise ValueError("an array's bytes do not fill its shape")

@@ -6,6 +6,8 @@ import csv
 import re
 from pathlib import Path
 
+import numpy as np
+
 from frfw.data.decode import IMAGE_SUFFIXES
 from frfw.data.layouts.common import PairList, Row, collect, inside, number, read_lines
 from frfw.errors import FrfwError, nearest
@@ -16,8 +18,8 @@ _AGEDB_NAME = re.compile(r"(\d+)_(.+?)_(\d+)_([fm])", re.IGNORECASE)
 def read_two_line_list(images: str | Path, pairs: str | Path, name: str) -> PairList:
     """Read the pair list of CALFW or CPLFW: two lines a pair, `file flag`, flag 0 = different.
 
-    A flag other than 0 is the number of the fold of a same pair (as CALFW and CPLFW publish it);
-    different pairs are spread over the folds in order, as many a fold as there are same ones.
+    Where the flags of same pairs are 1..10 they are fold numbers; where they are all 1, same pairs
+    make ten contiguous folds. Different pairs are spread over the folds in order.
 
     Raises:
         FrfwError: a file is missing, an odd number of lines, two lines that disagree.
@@ -34,14 +36,13 @@ def read_two_line_list(images: str | Path, pairs: str | Path, name: str) -> Pair
             raise FrfwError(f"{where}: each should say `file flag`, with the same flag")
         files = inside(images, first[0], where), inside(images, second[0], where)
         entries.append((*files, number(first[1], where, low=0)))
-    folds = max((flag for *_, flag in entries), default=0) or 1
-    different = sum(flag == 0 for *_, flag in entries)
-    rows: list[Row] = []
-    seen = 0
-    for a, b, flag in entries:
-        fold = flag - 1 if flag else seen * folds // different
-        seen += flag == 0
-        rows.append((a, b, flag > 0, fold))
+    flags = np.array([flag for *_, flag in entries], np.int64)
+    fold = np.maximum(flags - 1, 0)
+    numbered = flags.max(initial=0) > 1
+    folds = int(flags.max()) if numbered else 10
+    for kind in [flags == 0] if numbered else [flags == 0, flags > 0]:
+        fold[kind] = np.arange(kind.sum()) * folds // max(kind.sum(), 1)
+    rows = [(a, b, flag > 0, int(f)) for (a, b, flag), f in zip(entries, fold)]
     return collect(name, rows)
 
 

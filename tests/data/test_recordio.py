@@ -1,0 +1,217 @@
+"""RecordIO: equal to real MXNet's files, and one clear line for every damaged one."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from frfw.data.decode import BadImage, encode
+from frfw.data.recordio import RecordDataset, RecordWriter
+from frfw.data.recordio_format import frame, pack_record, parse_payload, unframe
+from frfw.errors import FrfwError
+
+MAGIC = struct.pack("<I", 0xCED7230A)
+
+
+def test_reads_what_mxnet_wrote(reference):
+    truth = json.loads((reference / "recordio" / "truth.json").read_text())
+    dataset = RecordDataset(reference / "recordio")
+    assert len(dataset) == truth["images"]
+    assert dataset.num_classes == truth["identities"]
+    for number, (_, identity, mean_bgr) in enumerate(truth["images_index_identity_mean_bgr"]):
+        assert dataset.labels[number] == identity
+        mean = dataset[number].reshape(-1, 3).mean(0)[::-1]
+        np.testing.assert_allclose(mean, mean_bgr, atol=0.05)
+
+
+def test_writes_the_same_bytes_as_mxnet(reference, tmp_path):
+    dataset = RecordDataset(reference / "recordio")
+    with RecordWriter(tmp_path / "out") as writer:
+        for number in range(len(dataset)):
+            writer.add(dataset.read(number), int(dataset.labels[number]))
+    for name in ("train.rec", "train.idx", "property"):
+        theirs = (reference / "recordio" / name).read_bytes()
+        assert (tmp_path / "out" / name).read_bytes() == theirs
+
+
+def test_array_labels_png_and_gaps(tmp_path):
+    """Array labels count by their first number; missing numbers are closed up."""
+    images = [encode(np.full((8, 8, 3), v, np.uint8), ".png") for v in (10, 20, 30)]
+    labels = [(4.0, 0.5), (7.0, 0.1), 7.0]
+    with open(tmp_path / "train.rec", "wb") as rec, open(tmp_path / "train.idx", "w") as idx:
+        for key, (image, label) in enumerate(zip(images, labels)):
+            idx.write(f"{key}\t{rec.tell()}\n")
+            rec.write(pack_record(image, key, label))
+    dataset = RecordDataset(tmp_path, size=8)
+    assert dataset.labels.tolist() == [0, 1, 1]
+    assert dataset.identity_names == ["4", "7"]
+    assert dataset[1].mean() == 20
+
+
+@given(
+    st.lists(st.one_of(st.binary(max_size=9), st.just(MAGIC), st.just(MAGIC[:2])), max_size=12),
+    st.one_of(st.floats(0, 1e6, width=32), st.tuples(st.floats(0, 9, width=32), st.just(1.0))),
+)
+def test_any_payload_survives_framing(parts, label):
+    """Also where it holds the magic number, which RecordIO must split at."""
+    image = b"".join(parts)
+    data = pack_record(image, 3, label)
+    payload, used = unframe(data + b"next", "x")
+    record = parse_payload(payload, "x")
+    assert (record.image, used, record.id) == (image, len(data), 3)
+    assert record.labels == (label if isinstance(label, tuple) else (label,))
+    for at in range(0, len(data) - 8, 4):
+        assert (data[at : at + 4] == MAGIC) == (at == 0) or MAGIC in image
+
+
+@given(st.binary(max_size=200))
+def test_unframe_never_crashes(data):
+    for candidate in (data, MAGIC + data):
+        try:
+            payload, used = unframe(candidate, "x")
+            parse_payload(payload, "x")
+            assert used <= len(candidate)
+        except FrfwError:
+            pass
+
+
+def test_split_record_counts_as_one():
+    payload = b"a" * 24 + MAGIC + b"bcd" + MAGIC * 2
+    assert unframe(frame(payload), "x")[0] == payload
+
+
+def test_truncated_rec(make_records):
+    root = make_records([3, 3])
+    rec = root / "train.rec"
+    whole = rec.read_bytes()
+    for cut in (1, 20, 41, len(whole) // 2, len(whole) - 3):
+        rec.write_bytes(whole[:-cut])
+        with pytest.raises(FrfwError, match=r"train\.rec is truncated"):
+            RecordDataset(root)
+
+
+def test_wrong_index(make_records, tmp_path):
+    root, other = make_records([3, 3]), make_records([2, 4, 1], size=40, name="other")
+    shutil.copy(other / "train.idx", root / "train.idx")
+    with pytest.raises(FrfwError, match=r"train\.idx"):
+        RecordDataset(root)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1\t0\nx\ty\n", "1\t0\n1\t40\n", "1\t0\n2\t0\n", "1\t-4\n", "1\t2\n", "1\n2\n", "9\t0\n"],
+)
+def test_broken_index(make_records, text):
+    root = make_records([3, 3])
+    (root / "train.idx").write_text(text)
+    with pytest.raises(FrfwError):
+        RecordDataset(root)
+
+
+def test_incomplete_index_is_noticed(make_records):
+    root = make_records([3, 3])
+    lines = (root / "train.idx").read_text().splitlines()
+    (root / "train.idx").write_text("\n".join(lines[1:]) + "\n")
+    with pytest.raises(FrfwError, match="announces 6 images"):
+        RecordDataset(root)
+
+
+def test_label_outside_the_classes(make_records):
+    root = make_records([3, 3])
+    (root / "property").write_text("1,32,32")
+    with pytest.raises(FrfwError, match=r"label 1, but property announces 1 identities"):
+        RecordDataset(root)
+
+
+@pytest.mark.parametrize("label", [-1.0, 0.5, float("nan"), 1e12])
+def test_label_that_is_no_class(tmp_path, label):
+    image = encode(np.zeros((8, 8, 3), np.uint8))
+    with open(tmp_path / "train.rec", "wb") as rec, open(tmp_path / "train.idx", "w") as idx:
+        for key in (0, 1):
+            idx.write(f"{key}\t{rec.tell()}\n")
+            rec.write(pack_record(image, key, label))
+    with pytest.raises(FrfwError, match="which is no class"):
+        RecordDataset(tmp_path)
+
+
+def test_fails_without_index(make_records):
+    root = make_records([2])
+    (root / "train.idx").unlink()
+    with pytest.raises(FrfwError, match=r"train\.idx is missing"):
+        RecordDataset(root)
+
+
+def test_writer_leaves_nothing_half_done(tmp_path):
+    with pytest.raises(RuntimeError), RecordWriter(tmp_path / "out") as writer:
+        writer.add(b"x", 0)
+        raise RuntimeError
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_writer_refuses(tmp_path):
+    writer = RecordWriter(tmp_path / "out")
+    with pytest.raises(FrfwError, match="identity by identity"):
+        writer.add(b"x", 1)
+    with pytest.raises(FrfwError, match="is empty"):
+        writer.add(b"", 0)
+    with pytest.raises(FrfwError, match="no image was added"):
+        writer.close()
+    with RecordWriter(tmp_path / "out") as writer:
+        writer.add(b"x", 0)
+    with pytest.raises(FrfwError, match="already holds"):
+        RecordWriter(tmp_path / "out")
+
+
+def test_pickles_small_and_reads_again(make_records):
+    dataset = RecordDataset(make_records([3, 2]))
+    first = dataset[4]
+    again = pickle.loads(pickle.dumps(dataset))
+    np.testing.assert_array_equal(again[4], first)
+    assert again.fingerprint == dataset.fingerprint
+
+
+def test_fingerprint_tells_sets_apart(make_records):
+    one, two = make_records([3, 3]), make_records([3, 2, 1], name="two")
+    assert RecordDataset(one).fingerprint != RecordDataset(two).fingerprint
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_flipped_bytes_never_crash(fuzz_records, data):
+    """A damaged .rec or .idx: an error on opening, a bad image on reading, or other pixels."""
+    root, originals = fuzz_records
+    name = data.draw(st.sampled_from(["train.rec", "train.idx", "property"]))
+    content = bytearray(originals[name])
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at] = data.draw(st.integers(0, 255))
+    (root / name).write_bytes(bytes(content))
+    try:
+        dataset = RecordDataset(root)
+        for number in range(len(dataset)):
+            try:
+                assert dataset[number].shape == (dataset.size, dataset.size, 3)
+            except BadImage:
+                pass
+    except FrfwError:
+        pass
+    finally:
+        (root / name).write_bytes(originals[name])
+
+
+@pytest.fixture(scope="module")
+def fuzz_records(tmp_path_factory):
+    root = tmp_path_factory.mktemp("fuzz")
+    with RecordWriter(root, (8, 8)) as writer:
+        for identity in range(3):
+            for value in (10, 90):
+                image = np.full((8, 8, 3), value + identity, np.uint8)
+                writer.add(encode(image), identity)
+    return root, {p.name: p.read_bytes() for p in root.iterdir()}
