@@ -42,6 +42,7 @@ class Run:
     curves: dict[str, Curve] = field(default_factory=dict)
     evaluation: dict[str, dict[str, Any]] = field(default_factory=dict)
     robustness: dict[str, Any] | None = None
+    result: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -66,13 +67,34 @@ class Run:
         return self.config.get("seed")
 
     @property
-    def diverged(self) -> bool:
-        """True where the last logged training loss is not a number or infinite."""
+    def status(self) -> str:
+        """`finished`, `diverged`, `failed`, `stopped`; `unfinished` where the run did not say."""
         curve = self.curves.get("train/loss")
-        return curve is not None and not math.isfinite(curve.last)
+        if curve is not None and not math.isfinite(curve.last):
+            return "diverged"
+        return str(self.result.get("status") or "unfinished")
+
+    def accuracy(self, name: str) -> float | None:
+        """Return the final verification accuracy on a set, in 0..1, from where it is to be had."""
+        saved = self.evaluation.get(name, {}).get("accuracy")
+        if saved is None:
+            saved = ((self.result.get("metrics") or {}).get(name) or {}).get("accuracy")
+        curve = self.curves.get(f"val/{name}/accuracy")
+        if saved is None and curve is not None:
+            saved = curve.last
+        return None if saved is None else float(saved)
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of the verification sets that the run was scored on."""
+        logged = [n.split("/")[1] for n in self.curves
+                  if n.startswith("val/") and n.endswith("/accuracy")]  # fmt: skip
+        told = list(self.result.get("metrics") or {})
+        return list(dict.fromkeys([*logged, *told, *self.evaluation]))
 
 
 def is_run(folder: Path) -> bool:
+    """Say whether a folder holds what a run writes first."""
     return (folder / "metrics.jsonl").is_file() or (folder / "config.yaml").is_file()
 
 
@@ -97,6 +119,7 @@ def load_run(folder: str | Path) -> Run:
         curves=read_metrics(folder / "metrics.jsonl"),
         evaluation=evaluation,
         robustness=robustness,
+        result=_read_json(folder / "result.json") or {},
     )
 
 

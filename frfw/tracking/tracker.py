@@ -14,27 +14,20 @@ import torch
 from torch import Tensor
 
 from frfw.tracking.log import RunLog
-from frfw.tracking.progress import Progress
 from frfw.tracking.projector import add_projector
 
 METRICS = "metrics.jsonl"
-_SHOWN = ("train/epoch", "train/loss", "head/accuracy_no_margin", "train/lr", "train/images_per_s")
-_HPARAM_GROUPS = (
-    "loss", "weighting", "extra_loss", "backbone", "data", "augment", "optimizer", "schedule",
-    "seed",
-)  # fmt: skip
 
 
 class Tracker:
     """Writes `log.txt`, `metrics.jsonl` and `tensorboard/` of one run folder.
 
     Args:
-        run_dir: the run folder; made if it is not there. What an earlier process of the same run
-            left there is gone on with (see `rewind`).
-        config: the resolved config as plain dicts and lists, for TensorBoard's text and HParams.
+        run_dir: the run folder; made if it is not there.
+        config: the resolved config as plain dicts and lists; shown in TensorBoard's text page.
         enabled: False on every rank but 0; all methods then do nothing.
-        total_steps: optimizer steps of the whole run; where given, training scalars also move a
-            progress bar (on a terminal) or print plain lines (elsewhere).
+        start_step: optimizer step the run continues from. What an earlier process logged beyond
+            it is dropped, since it will be logged again; the rest is kept and gone on with.
 
     Tensors handed to `scalars` stay on their device until that call, which fetches all of them
     with one copy: call it on logging steps only.
@@ -45,49 +38,27 @@ class Tracker:
         run_dir: str | Path,
         config: Mapping[str, Any] | None = None,
         enabled: bool = True,
-        total_steps: int | None = None,
+        start_step: int = 0,
     ) -> None:
         self.run_dir = Path(run_dir)
-        self.config = dict(config or {})
         self.enabled = enabled
         self._closed = False
         if not enabled:
             return
+        from torch.utils.tensorboard import SummaryWriter
+
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self._log = RunLog(self.run_dir / "log.txt")
         path = self.run_dir / METRICS
-        self._start = time.monotonic() - elapsed_before(path)
-        is_new = not path.is_file()
-        _end_last_line(path)
+        goes_on = path.is_file()
+        self._start = time.monotonic() - (rewind(path, start_step) if goes_on else 0.0)
         self._metrics = path.open("a", encoding="utf-8")
-        self._board = self._open_board()
-        if config is not None and is_new:
-            text = json.dumps(self.config, indent=2, default=str)
+        self._board = SummaryWriter(
+            str(self.run_dir / "tensorboard"), purge_step=start_step + 1 if goes_on else None
+        )
+        if config is not None and not goes_on:
+            text = json.dumps(config, indent=2, default=str)
             self._board.add_text("config", f"```\n{text}\n```", 0)
-        self._total = total_steps
-        self._progress: Progress | None = None
-        self._from_step = 0
-
-    def _open_board(self, purge_step: int | None = None) -> Any:
-        from torch.utils.tensorboard import SummaryWriter
-
-        return SummaryWriter(str(self.run_dir / "tensorboard"), purge_step=purge_step)
-
-    def rewind(self, step: int) -> None:
-        """Drop the numbers of steps after `step`: a resumed run will write them again."""
-        if not self.enabled:
-            return
-        self._metrics.close()
-        path = self.run_dir / METRICS
-        kept = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
-                if (found := step_of(line)) is not None and found <= step]  # fmt: skip
-        aside = path.with_name(f".{METRICS}.tmp")
-        aside.write_text("".join(kept), encoding="utf-8")
-        os.replace(aside, path)
-        self._metrics = path.open("a", encoding="utf-8")
-        self._board.close()
-        self._board = self._open_board(purge_step=step + 1)
-        self._from_step = step
 
     def scalars(self, step: int, values: Mapping[str, float | Tensor]) -> dict[str, float]:
         """Write named numbers for optimizer step `step`; return them as floats.
@@ -104,17 +75,7 @@ class Tracker:
         self._metrics.flush()
         for name, value in numbers.items():
             self._board.add_scalar(name, value, step)
-        self._show(step, numbers)
         return numbers
-
-    def _show(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Move the bar, or print a line, where these are numbers of a training step."""
-        shown = {name: numbers[name] for name in _SHOWN if name in numbers}
-        if self._total is None or "train/loss" not in shown:
-            return
-        if self._progress is None:
-            self._progress = Progress(self._total, self._from_step, self.message)
-        self._progress.update(step, shown)
 
     def figure(self, step: int, name: str, fig: Any) -> None:
         """Add a matplotlib figure to TensorBoard's images, and close the figure."""
@@ -136,25 +97,22 @@ class Tracker:
         if self.enabled:
             self._log.write(text, console=console)
 
-    def finish(self, result: Mapping[str, Any]) -> None:
+    def finish(self, hparams: Mapping[str, Any], results: Mapping[str, float]) -> None:
         """Fill TensorBoard's HParams page: what the run was set to, and where it ended.
 
-        Args:
-            result: of the run; `result["metrics"]` maps a verification set to a dict with its
-                final `accuracy` (in 0..1). Other keys are passed over.
-
-        Written into the run's own events, so that the page has one row a run.
+        Written into the run's own events (not a sub-folder), so that the page has one row a run.
+        `results` are final numbers, such as {"lfw/accuracy": 0.993}; settings that are neither
+        text, numbers nor booleans are written as text.
         """
         if not self.enabled:
             return
         from torch.utils.tensorboard.summary import hparams as summary
 
-        final = {
-            f"final/{name}/accuracy": float(metrics["accuracy"])
-            for name, metrics in (result.get("metrics") or {}).items()
-            if isinstance(metrics, Mapping) and metrics.get("accuracy") is not None
+        plain = {
+            k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in hparams.items()
         }
-        for part in summary(hyperparameters(self.config), final):
+        final = {f"final/{k}": float(v) for k, v in results.items()}
+        for part in summary(plain, final):
             self._board.file_writer.add_summary(part)
         for name, value in final.items():
             self._board.add_scalar(name, value)
@@ -169,8 +127,6 @@ class Tracker:
         if not self.enabled or self._closed:
             return
         self._closed = True
-        if self._progress is not None:
-            self._progress.close()
         self._board.close()
         self._metrics.close()
         self._log.close()
@@ -195,47 +151,19 @@ def to_floats(values: Mapping[str, float | Tensor]) -> dict[str, float]:
     return {n: fetched[n] if n in fetched else float(v) for n, v in values.items()}
 
 
-def elapsed_before(path: Path) -> float:
-    """Return the seconds that an interrupted run had run for, from its last readable line."""
-    if not path.is_file():
-        return 0.0
-    for line in reversed(path.read_text(encoding="utf-8", errors="replace").splitlines()):
+def rewind(path: Path, step: int) -> float:
+    """Keep the whole lines of `metrics.jsonl` up to `step`; return the seconds they cover."""
+    kept, seconds = [], 0.0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            return float(json.loads(line).get("time", 0.0))
-        except (ValueError, AttributeError):
-            continue
-    return 0.0
-
-
-def _end_last_line(path: Path) -> None:
-    # A run killed in mid-write leaves half a line; what follows must not be glued to it.
-    if path.is_file() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
-        with path.open("ab") as file:
-            file.write(b"\n")
-
-
-def step_of(line: str) -> int | None:
-    """Return the step of a line of `metrics.jsonl`, or None where the line is broken."""
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def hyperparameters(config: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
-    """Pick what distinguishes runs: the loss with its keys, backbone, data, batch, lr, seed.
-
-    Group names come under the group's own name (`loss: arcface`), their keys dotted (`loss.m`).
-    Lists, nested tables and keys that are not set are left out.
-    """
-    found: dict[str, bool | int | float | str] = {}
-    for group in _HPARAM_GROUPS:
-        value = config.get(group)
-        for key, inner in value.items() if isinstance(value, Mapping) else [("name", value)]:
-            if isinstance(inner, bool | int | float | str):
-                found[group if key == "name" else f"{group}.{key}"] = inner
-    trainer = config.get("trainer")
-    for key in ("global_batch_size", "epochs", "steps", "precision"):
-        if isinstance(trainer, Mapping) and trainer.get(key) is not None:
-            found[f"trainer.{key}"] = trainer[key]
-    return found
+            record = json.loads(line)
+            at, time_of = int(record["step"]), float(record.get("time", 0.0))
+        except (ValueError, KeyError, TypeError):
+            continue  # half a line of a killed process
+        if at <= step:
+            kept.append(line + "\n")
+            seconds = max(seconds, time_of)
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_text("".join(kept), encoding="utf-8")
+    os.replace(aside, path)
+    return seconds

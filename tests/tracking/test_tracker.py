@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from frfw.tracking import Tracker
 from frfw.tracking.runs import read_metrics
-from frfw.tracking.tracker import hyperparameters, to_floats
+from frfw.tracking.tracker import to_floats
 
 
 def lines(run_dir):
@@ -69,8 +69,7 @@ def test_disabled_writes_nothing(tmp_path):
     tracker.message("hello")
     tracker.figure(1, "f", Figure())
     tracker.embedding(1, "e", np.zeros((2, 4)), [0, 1])
-    tracker.finish({})
-    tracker.rewind(3)
+    tracker.finish({}, {})
     tracker.flush()
     tracker.close()
     assert not (tmp_path / "run").exists()
@@ -105,8 +104,7 @@ def test_resumed_run_drops_what_it_will_write_again_and_goes_on_in_time(tmp_path
             tracker.scalars(step, {"train/loss": float(step)})
     path = tmp_path / "metrics.jsonl"
     path.write_text(path.read_text() + '{"step": 40, "time": 99')  # killed in mid-write
-    with Tracker(tmp_path) as tracker:
-        tracker.rewind(20)
+    with Tracker(tmp_path, start_step=20) as tracker:
         assert [line["step"] for line in lines(tmp_path)] == [10, 20]
         tracker.scalars(30, {"train/loss": -30.0})
         tracker.scalars(40, {"train/loss": -40.0})
@@ -124,38 +122,14 @@ def test_readers_pass_over_a_cut_line_and_take_the_later_of_two(tmp_path):
     assert read_metrics(path)["a"].values.tolist() == [1, 3]
 
 
-def test_training_scalars_are_shown_validation_scalars_are_not(tmp_path, capsys):
-    with Tracker(tmp_path, total_steps=20) as tracker:
-        tracker.scalars(10, {"train/loss": 2.0, "train/lr": 0.1, "head/t": 0.5})
-        tracker.scalars(10, {"val/lfw/accuracy": 0.9})
-        tracker.scalars(20, {"train/loss": 1.0, "train/lr": 0.1})
-    shown = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[:3] for line in shown] == [
-        ["step 10/20", "loss 2", "lr 0.1"],
-        ["step 20/20", "loss 1", "lr 0.1"],
-    ]
-
-
-def test_hyperparameters():
-    config = {
-        "loss": {"name": "arcface", "m": 0.5, "extra": [1]},
-        "backbone": "iresnet18",
-        "seed": 3,
-        "trainer": {"epochs": 2, "steps": None, "log_every": 10},
-    }
-    assert hyperparameters(config) == {
-        "loss": "arcface", "loss.m": 0.5, "backbone": "iresnet18", "seed": 3, "trainer.epochs": 2
-    }  # fmt: skip
-
-
 def test_figures_hparams_and_projector(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (6, 112, 112, 3), dtype=np.uint8)
     figure = Figure()
     figure.subplots().plot([1, 2])
-    with Tracker(tmp_path, {"seed": 1, "loss": {"name": "arcface", "m": 0.5}}) as tracker:
+    with Tracker(tmp_path, {"seed": 1}) as tracker:
         tracker.figure(5, "roc/lfw", figure)
         tracker.embedding(5, "faces", torch.randn(6, 16), list("aabbcc"), images)
-        tracker.finish({"metrics": {"lfw": {"accuracy": 0.9}}, "status": "finished"})
+        tracker.finish({"loss": "arcface", "loss.m": 0.5, "clip": None}, {"lfw/accuracy": 0.9})
     found = events(tmp_path, images=1)
     assert found.Tags()["images"] == ["roc/lfw"]
     assert found.Scalars("final/lfw/accuracy")[0].value == pytest.approx(0.9)
