@@ -81,13 +81,36 @@ def grid_accuracy(
     A pair counts as "same" at every threshold above its distance, so one histogram of first
     accepting thresholds, by fold and kind, gives all counts at once.
     """
+    accepted = _accepted(distance, same, fold, grid)
+    right = accepted[:, 1, :-1] + accepted[:, 0, -1:] - accepted[:, 0, :-1]
+    return _choose(right, np.bincount(fold), grid)
+
+
+def grid_rates(
+    distance: NDArray[np.floating],
+    same: NDArray[np.bool_],
+    fold: NDArray[np.int64],
+    grid: NDArray[np.float64] = GRID,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (K,) TPR and (K,) FPR over `grid`, averaged over the folds as insightface does."""
+    accepted = _accepted(distance, same, fold, grid)
+    rates = accepted[:, :, :-1] / np.maximum(accepted[:, :, -1:], 1)
+    impostors, genuine = rates.mean(axis=0)
+    return genuine, impostors
+
+
+def _accepted(
+    distance: NDArray[np.floating],
+    same: NDArray[np.bool_],
+    fold: NDArray[np.int64],
+    grid: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Count pairs (fold, kind, K + 1) that each threshold accepts; the last column: all pairs."""
     count, steps = int(fold.max()) + 1, grid.size
     first = np.searchsorted(grid, distance, side="right")
     cell = (fold * 2 + same) * (steps + 1) + first
     table = np.bincount(cell, minlength=count * 2 * (steps + 1))
-    accepted = np.cumsum(table.reshape(count, 2, steps + 1), axis=2)
-    right = accepted[:, 1, :-1] + accepted[:, 0, -1:] - accepted[:, 0, :-1]
-    return _choose(right, np.bincount(fold, minlength=count), grid)
+    return np.cumsum(table.reshape(count, 2, steps + 1), axis=2)
 
 
 def exact_accuracy(

@@ -14,6 +14,7 @@ from sklearn.model_selection import KFold
 
 from frfw.errors import FrfwError
 from frfw.evaluation import VerificationResult, verify
+from frfw.evaluation.folds import grid_rates
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "evaluation"
 
@@ -22,16 +23,26 @@ def plain_loop(a, b, same, folds=10):
     """The protocol as one would write it down: every threshold, every fold, one after another."""
     a = a.astype(np.float64) / np.linalg.norm(a.astype(np.float64), axis=1, keepdims=True)
     b = b.astype(np.float64) / np.linalg.norm(b.astype(np.float64), axis=1, keepdims=True)
-    distance = np.sum((a - b) ** 2, axis=1)
+    distance = np.sum(np.square(a - b), axis=1)
     thresholds = np.arange(0, 4, 0.01)
-    accuracies = []
-    for train, test in KFold(folds, shuffle=False).split(distance):
-        scores = []
-        for threshold in thresholds:
-            scores.append(np.mean((distance[train] < threshold) == same[train]))
-        best = thresholds[int(np.argmax(scores))]
-        accuracies.append(np.mean((distance[test] < best) == same[test]))
-    return np.array(accuracies)
+    accuracies, tpr, fpr = [], np.zeros((folds, 400)), np.zeros((folds, 400))
+    for fold, (train, test) in enumerate(KFold(folds, shuffle=False).split(distance)):
+        on_train = [rates(t, distance[train], same[train])[2] for t in thresholds]
+        for k, threshold in enumerate(thresholds):
+            tpr[fold, k], fpr[fold, k], _ = rates(threshold, distance[test], same[test])
+        best = thresholds[int(np.argmax(on_train))]
+        accuracies.append(rates(best, distance[test], same[test])[2])
+    return np.array(accuracies), tpr.mean(axis=0), fpr.mean(axis=0)
+
+
+def rates(threshold, distance, same):
+    """TPR, FPR and accuracy at one threshold."""
+    accept = distance < threshold
+    right, wrong = np.sum(accept & same), np.sum(accept & ~same)
+    genuine, impostor = np.sum(same), np.sum(~same)
+    tpr = right / genuine if genuine else 0.0
+    fpr = wrong / impostor if impostor else 0.0
+    return tpr, fpr, (right + impostor - wrong) / distance.size
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +80,26 @@ def test_too_few_impostors_are_said(reference):
     assert any("FAR 0.001 here means no false accept" in note for note in result.notes)
 
 
-@settings(max_examples=25, deadline=None)
+def test_plain_loop_and_grid_rates_equal_the_reference(reference):
+    arrays, _ = reference
+    a, b = arrays["embeddings"][0::2], arrays["embeddings"][1::2]
+    accuracies, tpr, fpr = plain_loop(a, b, arrays["issame"])
+    assert np.array_equal(accuracies, arrays["accuracy_per_fold"])
+    assert np.allclose(tpr, arrays["tpr"], atol=1e-12)
+    assert np.allclose(fpr, arrays["fpr"], atol=1e-12)
+    result = verify(a, b, arrays["issame"])
+    fast_tpr, fast_fpr = grid_rates(2 - 2 * result.scores, result.same, result.folds)
+    assert np.allclose(fast_tpr, arrays["tpr"], atol=1e-12)
+    assert np.allclose(fast_fpr, arrays["fpr"], atol=1e-12)
+
+
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), folds=st.integers(2, 12), count=st.integers(20, 90))
 def test_equals_the_plain_loop(seed, folds, count):
     a, b, same = some_pairs(seed, count)
     same[:2] = True, False
     result = verify(a, b, same, folds)
-    assert np.array_equal(result.fold_accuracies, plain_loop(a, b, same, folds))
+    assert np.array_equal(result.fold_accuracies, plain_loop(a, b, same, folds)[0])
 
 
 @settings(max_examples=25, deadline=None)
