@@ -1,0 +1,82 @@
+"""Input checks whose verdict every process learns, so that none waits for one that gave up."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from frfw.classifier.exchange import Exchange
+from frfw.errors import FrfwError
+
+_FINE, _SHAPE, _DTYPE, _RANGE, _NAN = range(5)
+
+
+def agree(
+    embeddings: Tensor, labels: Tensor, dim: int, classes: int, exchange: Exchange, finite: bool
+) -> list[int]:
+    """Check a batch on every process and return the batch size of each, in rank order.
+
+    A process with a bad batch does not leave the others in a collective: the verdicts are the
+    first thing that is exchanged, and every process raises the same complaint.
+
+    Args:
+        embeddings: (B, dim) floating point.
+        labels: (B,) int64 in [0, classes).
+        finite: refuse embeddings with NaN (switched off where a gradient scaler deals with them).
+
+    Raises:
+        FrfwError: what is wrong, on which process, at which position.
+    """
+    verdict = _inspect(embeddings, labels, dim, classes, finite)
+    size = len(labels) if labels.ndim else 0
+    told = torch.tensor([size, *verdict], dtype=torch.int64, device=embeddings.device)
+    heard = exchange.stack(told).tolist() if exchange.world > 1 else [[size, *verdict]]
+    for rank, (_, kind, position, value) in enumerate(heard):
+        if kind != _FINE:
+            where = f" (process {rank} of {exchange.world})" if exchange.world > 1 else ""
+            raise FrfwError(_complaint(kind, position, value, dim, classes) + where)
+    sizes = [row[0] for row in heard]
+    if sum(sizes) == 0:
+        raise FrfwError("the batch is empty: give the classifier at least one embedding")
+    return sizes
+
+
+def _inspect(
+    embeddings: Tensor, labels: Tensor, dim: int, classes: int, finite: bool
+) -> tuple[int, int, int]:
+    """Return (kind, position, value) of the first thing that is wrong, or zeros."""
+    if embeddings.ndim != 2 or embeddings.shape[1] != dim or labels.shape != embeddings.shape[:1]:
+        width = embeddings.shape[1] if embeddings.ndim == 2 else -1
+        return _SHAPE, labels.numel(), width
+    if not embeddings.is_floating_point() or labels.dtype != torch.int64:
+        return _DTYPE, int(not embeddings.is_floating_point()), 0
+    outside = (labels < 0) | (labels >= classes)
+    poisoned = embeddings.detach().isnan().any(1) if finite else outside
+    # One wait for the device, for both questions.
+    if len(labels) == 0 or not bool((outside | poisoned).any()):
+        return _FINE, 0, 0
+    if bool(outside.any()):
+        first = int(outside.int().argmax())
+        return _RANGE, first, int(labels[first])
+    return _NAN, int(poisoned.int().argmax()), 0
+
+
+def _complaint(kind: int, position: int, value: int, dim: int, classes: int) -> str:
+    if kind == _SHAPE:
+        return (
+            f"embeddings must be (B, {dim}) and labels (B,): got {position} labels for "
+            f"embeddings of width {value if value >= 0 else 'unknown (not a matrix)'}"
+        )
+    if kind == _DTYPE:
+        wrong = "embeddings must be floating point" if position else "labels must be int64"
+        return f"{wrong}: convert them, e.g. labels.long()"
+    if kind == _RANGE:
+        return (
+            f"label {value} at position {position} of the batch is outside the {classes} classes "
+            f"(0 to {classes - 1}): the classifier was made for another data set, or the list is "
+            "not numbered without gaps"
+        )
+    return (
+        f"the embedding at position {position} of the batch is NaN: lower the learning rate, or "
+        "look for a broken image or an overflow in half precision"
+    )

@@ -1,0 +1,177 @@
+"""The classifier: centres, a formula, and one of the ways to compute the margin softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from frfw.classifier.checks import agree
+from frfw.classifier.dense import DenseSoftmax
+from frfw.classifier.exchange import Exchange
+from frfw.classifier.output import HeadOutput
+from frfw.classifier.rows import class_range, initial_rows
+from frfw.losses import Formula, Samples
+
+Weighting = Callable[..., Tensor]
+
+
+class Classifier(nn.Module):
+    """A margin softmax over `classes` identities. Made by `frfw.create_classifier`.
+
+    Whatever the mode and the number of processes, loss, gradients and state are the same numbers.
+    Gradients are of first order only.
+
+    Args:
+        formula: the loss as T and N.
+        dim: width D of the embeddings.
+        classes: number C of identities.
+        weighting: from (B,) losses to a scalar whose mean over processes is the global loss;
+            None: the mean.
+        group: process group; None: the default one, or a single process.
+        seed: of the initial centres, which depend on (seed, class) alone.
+        sharded: whether this process holds only the classes of its `class_range`.
+
+    Attributes:
+        weight: parameter (classes held * K, D), class-major, K sub-centres a class.
+        bias: parameter (classes held,) of a linear head; otherwise None.
+        class_range: (start, stop) of the classes held.
+        statistics: whether outputs carry the figures for tracking; costs time.
+        check_finite: refuse NaN embeddings. A gradient scaler needs this off.
+    """
+
+    def __init__(
+        self,
+        formula: Formula,
+        dim: int,
+        classes: int,
+        *,
+        weighting: Weighting | None = None,
+        group: dist.ProcessGroup | None = None,
+        seed: int = 0,
+        sharded: bool = False,
+    ) -> None:
+        super().__init__()
+        self.formula, self.dim, self.classes, self.weighting = formula, dim, classes, weighting
+        self.exchange = Exchange(group)
+        self.sharded = sharded
+        holders = (self.exchange.rank, self.exchange.world) if sharded else (0, 1)
+        self.class_range = class_range(classes, *holders)
+        start, stop = (edge * formula.sub_centers for edge in self.class_range)
+        self.weight = nn.Parameter(initial_rows(start, stop, dim, seed))
+        linear = formula.geometry == "linear"
+        bias = nn.Parameter(torch.zeros(stop - start)) if linear else None
+        self.register_parameter("bias", bias)
+        self.statistics = False
+        self.check_finite = True
+        self.register_state_dict_post_hook(_flatten_keys)
+        self.register_load_state_dict_pre_hook(_nest_keys)
+
+    @property
+    def needs_whole_batch(self) -> bool:
+        """Whether a state or the weighting must see the whole global batch in one call."""
+        return self.formula.needs_whole_batch or getattr(self.weighting, "needs_whole_batch", False)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
+        """Compute the loss of this process's batch.
+
+        Args:
+            embeddings: (B, D), float16, bfloat16, float32 or float64; taken to the precision of
+                the weight first. B may differ between processes.
+            labels: (B,) int64 in [0, classes).
+
+        Raises:
+            FrfwError: shapes, dtypes, labels or NaN embeddings that cannot be, on every process.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self._forward(embeddings, labels)
+
+    def _forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
+        sizes = agree(embeddings, labels, self.dim, self.classes, self.exchange, self.check_finite)
+        x = embeddings.to(self.weight.dtype)
+        norm = torch.linalg.vector_norm(x, dim=1)
+        if self.formula.geometry == "cosine":
+            x = x / norm.clamp_min(1e-12)[:, None]
+        softmax = self.softmax(x, labels, sizes)
+        cos = softmax.target_cos
+        self._observe(cos, norm, sizes)
+        start = sum(sizes[: self.exchange.rank])
+        index = torch.arange(start, start + len(labels), device=labels.device)
+        samples = Samples(cos, norm, labels, index)
+        if self.formula.uses_survey:
+            samples = self._survey(softmax, samples)
+        target, threshold = self.formula.target(samples), self.formula.threshold(samples).detach()
+        per_sample, p = softmax.loss(target, threshold, self.formula.scale(samples))
+        regulariser = self.formula.regulariser(samples)
+        if regulariser is not None:
+            per_sample = per_sample + regulariser
+        self._observe_probability(p, sizes)
+        extra: dict[str, Any] = softmax.statistics(target, threshold) if self.statistics else {}
+        loss = self._weigh(per_sample, sizes)
+        return HeadOutput(loss, per_sample, cos.detach(), p, **extra)
+
+    def softmax(self, x: Tensor, labels: Tensor, sizes: list[int]) -> DenseSoftmax:
+        """Start one batch; subclasses start theirs. x (B, D) is of unit length for cosines."""
+        return DenseSoftmax(self, x, labels)
+
+    def reduce_gradients(self) -> None:
+        """Average the head's gradients over processes, once a step after all backward passes."""
+        world = self.exchange.world
+        if world == 1 or self.sharded:
+            return
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                self.exchange.sum_(parameter.grad).div_(world)
+
+    def _survey(self, softmax: Any, own: Samples) -> Samples:
+        rows = Samples(
+            softmax.global_rows(own.cos.detach()),
+            softmax.global_rows(own.norm.detach()),
+            softmax.global_rows(own.label),
+            softmax.global_rows(own.index),
+        )
+        totals = softmax.survey(self.formula.threshold(rows).detach(), rows)
+        return Samples(own.cos, own.norm, own.label, own.index, totals)
+
+    @torch.no_grad()
+    def _observe(self, cos: Tensor, norm: Tensor, sizes: list[int]) -> None:
+        if not self.training:
+            return
+        if not self.formula.needs_whole_batch:
+            self.formula.observe(cos.detach(), norm.detach())
+            return
+        both = self.exchange.rows(torch.stack([cos.detach(), norm.detach()], 1), sizes)
+        self.formula.observe(both[:, 0], both[:, 1])
+
+    @torch.no_grad()
+    def _observe_probability(self, p: Tensor, sizes: list[int]) -> None:
+        if not self.training:
+            return
+        if self.formula.needs_whole_batch:
+            p = self.exchange.rows(p, sizes)
+        self.formula.observe_probability(p)
+
+    def _weigh(self, per_sample: Tensor, sizes: list[int]) -> Tensor:
+        if self.weighting is not None:
+            return self.weighting(per_sample, group=self.exchange.group)
+        return per_sample.sum() * (self.exchange.world / sum(sizes))
+
+    def extra_repr(self) -> str:
+        start, stop = self.class_range
+        return f"dim={self.dim}, classes={self.classes}, held={start}..{stop - 1}"
+
+
+def _flatten_keys(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """Name the formula's state as the public heads do: `t`, not `formula.t`."""
+    nested = f"{prefix}formula."
+    for key in [key for key in state if key.startswith(nested)]:
+        state[prefix + key[len(nested) :]] = state.pop(key)
+
+
+def _nest_keys(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    for name, _buffer in module.formula.named_buffers():
+        if prefix + name in state:
+            state[f"{prefix}formula.{name}"] = state.pop(prefix + name)
