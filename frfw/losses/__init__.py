@@ -1,6 +1,22 @@
 """Losses: softmax-family formulas, sample weighting, and losses on embeddings."""
 
-from frfw.losses import adaptive, curricular, elastic, margin, mining, sphere  # noqa: F401
+from frfw.losses import adaptive, center, curricular, elastic, margin, mining, sphere  # noqa: F401
+from frfw.losses.embedding import create_embedding_loss, embedding_loss_names
 from frfw.losses.formula import Formula, Samples, create_formula, formula_names
+from frfw.losses.triplets import mine, mine_offline, read_triplets, write_triplets
+from frfw.losses.weighting import create_weighting, weighting_names
 
-__all__ = ["Formula", "Samples", "create_formula", "formula_names"]
+__all__ = [
+    "Formula",
+    "Samples",
+    "create_embedding_loss",
+    "create_formula",
+    "create_weighting",
+    "embedding_loss_names",
+    "formula_names",
+    "mine",
+    "mine_offline",
+    "read_triplets",
+    "weighting_names",
+    "write_triplets",
+]

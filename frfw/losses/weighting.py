@@ -83,7 +83,7 @@ def _global_mean(values: Tensor, count: int, group: Group) -> Tensor:
     ranks = world(group)
     if ranks == 1:
         return values.mean()
-    counts = total(torch.tensor(float(count), device=values.device), group)
+    counts = total(torch.full((), float(count), device=values.device), group)
     return values.sum() * (ranks / counts).to(values.dtype)
 
 
