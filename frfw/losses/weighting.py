@@ -20,6 +20,9 @@ class Mean(nn.Module):
 
     needs_whole_batch = False
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, per_sample: Tensor, group: Group = None) -> Tensor:
         return _global_mean(per_sample, len(per_sample), group)
 
