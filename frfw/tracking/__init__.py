@@ -11,6 +11,8 @@ _HOMES = {
     "head_statistics": "frfw.tracking.statistics",
     "write_environment": "frfw.tracking.environment",
     "load_run": "frfw.tracking.runs",
+    "store_worst": "frfw.tracking.worst",
+    "write_report": "frfw.tracking.report",
 }
 __all__ = list(_HOMES)
 

@@ -1,0 +1,7 @@
+"""Reports: one self-contained HTML page for a run, or for a comparison of runs."""
+
+from __future__ import annotations
+
+from frfw.tracking.report.run import write_report
+
+__all__ = ["write_report"]
