@@ -84,6 +84,8 @@ def recognise(state: dict[str, Any]) -> Layout | None:
         return Layout("CurricularFace or TFace", "mobilefacenet")
     if "input_layer.0.weight" in state and "output_layer.3.weight" in state:
         return _ir(state)
+    if "model." in {k[:6] for k in state} and "features.running_mean" in state:
+        return Layout("frfw", None)  # a timm model inside our embedding layer
     return None
 
 

@@ -127,6 +127,14 @@ def test_timm_weights_fill_the_timm_part(tmp_path):
     assert torch.equal(target.fc.weight, before)
 
 
+def test_our_timm_backbone_comes_back_whole(tmp_path):
+    source, target = (create_backbone("timm/test_resnet", 16) for _ in range(2))
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    load_backbone(target, read_weights(tmp_path / "w.safetensors"))
+    assert torch.equal(target.fc.weight, source.fc.weight)
+    assert torch.equal(target.model.conv1[0].weight, source.model.conv1[0].weight)
+
+
 def test_another_architecture_names_keys_and_the_right_backbone(tmp_path):
     torch.save(create_backbone("mobilefacenet", 128).state_dict(), tmp_path / "w.pt")
     with pytest.raises(FrfwError) as caught:
