@@ -40,7 +40,7 @@ class CenterLoss(nn.Module):
         """Return the loss of (B, D) embeddings with (B,) labels, then move the centres."""
         x = embeddings.to(self.centers.dtype)
         difference = x - self.centers[labels]
-        count = total(torch.full((), float(len(x)), device=x.device), group).to(x.dtype)
+        count = total(x.new_full((), float(len(x))), group)
         loss = difference.square().sum() / 2 * (world(group) / count)
         if self.training:
             self._move(x, labels, group)

@@ -66,7 +66,7 @@ class ElasticArcFace(_DrawnMargin, ArcFace):
         s, gradient, beyond_pi, easy_margin: as in ArcFace.
         m, std: mean and standard deviation of the margin, radians.
         plus: ElasticFace+: samples far from their centre get the large draws.
-        seed: of the draws.
+        draw_seed: seed of the draws.
 
     Attributes:
         step: buffer, int64 scalar; moved by `observe`.
@@ -78,13 +78,13 @@ class ElasticArcFace(_DrawnMargin, ArcFace):
         m: float = 0.5,
         std: float = 0.0125,
         plus: bool = False,
-        seed: int = 0,
+        draw_seed: int = 0,
         gradient: str = "exact",
         beyond_pi: str = "none",
         easy_margin: str = "none",
     ) -> None:
         super().__init__(s, m, gradient, beyond_pi, easy_margin)
-        self._set_up(std, plus, seed)
+        self._set_up(std, plus, draw_seed)
 
     def target(self, samples: Samples) -> Tensor:
         return self.with_margin(samples.cos, self.drawn(samples))
@@ -98,7 +98,7 @@ class ElasticCosFace(_DrawnMargin, CosFace):
 
     Args:
         s: scale. m, std: mean and standard deviation of the margin.
-        plus, seed: as in ElasticArcFace.
+        plus, draw_seed: as in ElasticArcFace.
     """
 
     def __init__(
@@ -107,10 +107,10 @@ class ElasticCosFace(_DrawnMargin, CosFace):
         m: float = 0.35,
         std: float = 0.0125,
         plus: bool = False,
-        seed: int = 0,
+        draw_seed: int = 0,
     ) -> None:
         super().__init__(s, m)
-        self._set_up(std, plus, seed)
+        self._set_up(std, plus, draw_seed)
 
     def target(self, samples: Samples) -> Tensor:
         return samples.cos - self.drawn(samples)

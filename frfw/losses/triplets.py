@@ -7,6 +7,7 @@ With d(a, n) - d(a, p) as its gap, a triplet is hard where gap <= 0, semi-hard w
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import torch
@@ -146,8 +147,9 @@ def read_triplets(path: str | Path, labels: Tensor | None = None) -> Tensor:
     try:
         content = torch.load(path, weights_only=True)
         triplets, mined = content["triplets"], content["labels"]
-    except (OSError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} is not a triplet file: {error}") from error
+    except (OSError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} is not a triplet file: {reason}") from error
     if labels is not None and not torch.equal(mined, labels.cpu().long()):
         raise ValueError(
             f"{path}: mined from {len(mined)} samples with other labels than these "

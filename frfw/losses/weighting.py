@@ -86,8 +86,8 @@ def _global_mean(values: Tensor, count: int, group: Group) -> Tensor:
     ranks = world(group)
     if ranks == 1:
         return values.mean()
-    counts = total(torch.full((), float(count), device=values.device), group)
-    return values.sum() * (ranks / counts).to(values.dtype)
+    counts = total(values.new_full((), float(count)), group)
+    return values.sum() * (ranks / counts)
 
 
 _WEIGHTINGS: dict[str, type] = {"mean": Mean, "focal": Focal, "ohem": OHEM}
