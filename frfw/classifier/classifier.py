@@ -14,6 +14,11 @@ from frfw.classifier.dense import DenseSoftmax
 from frfw.classifier.exchange import Exchange
 from frfw.classifier.output import HeadOutput
 from frfw.classifier.rows import class_range, initial_rows
+from frfw.classifier.sampling import Active, ClassSampler
+from frfw.classifier.settings import Settings
+from frfw.classifier.tiled import TiledSoftmax
+from frfw.classifier.update import FusedSGD, SampledRows
+from frfw.errors import FrfwError
 from frfw.losses import Formula, Samples
 
 Weighting = Callable[..., Tensor]
@@ -34,6 +39,7 @@ class Classifier(nn.Module):
         group: process group; None: the default one, or a single process.
         seed: of the initial centres, which depend on (seed, class) alone.
         sharded: whether this process holds only the classes of its `class_range`.
+        settings: how to compute.
 
     Attributes:
         weight: parameter (classes held * K, D), class-major, K sub-centres a class.
@@ -41,6 +47,7 @@ class Classifier(nn.Module):
         class_range: (start, stop) of the classes held.
         statistics: whether outputs carry the figures for tracking; costs time.
         check_finite: refuse NaN embeddings. A gradient scaler needs this off.
+        fused: the update that backward applies, or None. See `attach`.
     """
 
     def __init__(
@@ -53,11 +60,12 @@ class Classifier(nn.Module):
         group: dist.ProcessGroup | None = None,
         seed: int = 0,
         sharded: bool = False,
+        settings: Settings | None = None,
     ) -> None:
         super().__init__()
         self.formula, self.dim, self.classes, self.weighting = formula, dim, classes, weighting
         self.exchange = Exchange(group)
-        self.sharded = sharded
+        self.sharded, self.settings = sharded, settings or Settings()
         holders = (self.exchange.rank, self.exchange.world) if sharded else (0, 1)
         self.class_range = class_range(classes, *holders)
         start, stop = (edge * formula.sub_centers for edge in self.class_range)
@@ -67,6 +75,12 @@ class Classifier(nn.Module):
         self.register_parameter("bias", bias)
         self.statistics = False
         self.check_finite = True
+        self.fused: FusedSGD | None = None
+        self.sampler: ClassSampler | None = None
+        if self.settings.sample_rate < 1:
+            corrected = self.settings.sampling == "corrected"
+            self.sampler = ClassSampler(self.settings.sample_rate, seed, corrected)
+            self.register_buffer("sample_step", torch.zeros((), dtype=torch.int64))
         self.register_state_dict_post_hook(_flatten_keys)
         self.register_load_state_dict_pre_hook(_nest_keys)
 
@@ -113,12 +127,76 @@ class Classifier(nn.Module):
         loss = self._weigh(per_sample, sizes)
         return HeadOutput(loss, per_sample, cos.detach(), p, **extra)
 
-    def softmax(self, x: Tensor, labels: Tensor, sizes: list[int]) -> DenseSoftmax:
-        """Start one batch; subclasses start theirs. x (B, D) is of unit length for cosines."""
-        return DenseSoftmax(self, x, labels)
+    def softmax(self, x: Tensor, labels: Tensor, sizes: list[int]) -> DenseSoftmax | TiledSoftmax:
+        """Start one batch in this classifier's mode. x (B, D), of unit length for cosines."""
+        if self.settings.mode == "dense":
+            return DenseSoftmax(self, x, labels)
+        if self.settings.fused_update and self.fused is None and torch.is_grad_enabled():
+            raise FrfwError("classifier.fused_update: call classifier.attach(optimizer) first")
+        return TiledSoftmax(self, x, labels, sizes)
+
+    def sample(self, labels: Tensor) -> Active | None:
+        """The classes that take part in this step, for the labels of the global batch; None: all.
+
+        While evaluating, all do.
+        """
+        if self.sampler is None or not self.training:
+            return None
+        drawn = self.sampler(
+            labels,
+            *self.class_range,
+            self.formula.sub_centers,
+            self.sample_step,
+            self.weight.dtype,
+        )
+        self.sample_step += 1
+        return drawn
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Tell the classifier the optimizer that holds its weight, once, before training.
+
+        Needed with sampled classes (so that only their rows move, see `SampledRows`) and with the
+        fused update (see `FusedSGD`); otherwise it does nothing.
+
+        Raises:
+            FrfwError: an optimizer that cannot do this.
+        """
+        if self.settings.fused_update:
+            self.fused = FusedSGD(optimizer, self.weight)
+        elif self.sampler is not None:
+            SampledRows(optimizer, self.weight)
+
+    def check_training(
+        self, *, clip_norm: float | None = None, accumulation: int = 1, loss_scaling: bool = False
+    ) -> None:
+        """Refuse what cannot be combined with the fused update, before a run starts.
+
+        The update is applied inside backward: clipping and loss scaling would have to know the
+        whole gradient first, accumulation would update once a micro-batch.
+
+        Raises:
+            FrfwError: what to change.
+        """
+        reasons = {
+            "gradient clipping": bool(clip_norm),
+            "gradient accumulation": accumulation > 1,
+            "loss scaling (precision=fp16)": loss_scaling,
+        }
+        found = [name for name, present in reasons.items() if present]
+        if self.settings.fused_update and found:
+            raise FrfwError(
+                f"classifier.fused_update cannot be combined with {' and '.join(found)}: the head "
+                "is updated while its gradient is being computed. Set classifier.fused_update=false"
+            )
 
     def reduce_gradients(self) -> None:
-        """Average the head's gradients over processes, once a step after all backward passes."""
+        """Average the head's gradients over processes, once a step after all backward passes.
+
+        A sharded head's are complete already. Sparse ones (sampled classes) are joined, so that
+        every row is there once: their norm is that of `weight.grad._values()`.
+        """
+        if self.weight.grad is not None and self.weight.grad.is_sparse:
+            self.weight.grad = self.weight.grad.coalesce()
         world = self.exchange.world
         if world == 1 or self.sharded:
             return

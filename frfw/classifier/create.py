@@ -7,11 +7,12 @@ from typing import Any
 import torch.distributed as dist
 
 from frfw.classifier.classifier import Classifier, Weighting
-from frfw.errors import FrfwError, nearest
+from frfw.classifier.settings import Settings, choose
+from frfw.classifier.tiles import parse_budget
+from frfw.errors import FrfwError
 from frfw.losses import Formula, create_formula
 
-MODES = ("dense",)
-PARALLEL = ("replicated",)
+_DENSE_BELOW = 2048  # centres; mode=auto, see docs/classifier.md
 
 
 def create_classifier(
@@ -23,7 +24,12 @@ def create_classifier(
     parallel: str = "replicated",
     weighting: Weighting | None = None,
     group: dist.ProcessGroup | None = None,
+    precision: str = "fp32",
     seed: int = 0,
+    sample_rate: float = 1.0,
+    sampling: str = "corrected",
+    memory_budget: int | str | None = None,
+    fused_update: bool = False,
     **loss_params: Any,
 ) -> Classifier:
     """Create a margin-softmax classifier.
@@ -32,22 +38,66 @@ def create_classifier(
         loss: name in the registry of losses (`frfw.losses.formula_names()`), or a Formula.
         dim: width of the embeddings.
         classes: number of identities over all processes.
-        mode: "dense" (readable reference).
-        parallel: "replicated": every process holds all classes.
+        mode: "dense" (the readable reference), "tiled" (the logits never exist), or "auto": dense
+            below 2,048 centres where nothing asks for tiles, tiled otherwise.
+        parallel: "replicated": every process holds all classes and computes its own samples;
+            "sharded": each holds a range of classes and computes every process's samples;
+            "sampled": sharded, with `sample_rate` of the classes a step (Partial FC).
         weighting: see `frfw.losses.weighting`; None: the mean.
         group: process group; None: the default one.
-        seed: of the initial centres.
+        precision: of the matrix products: fp32, tf32, bf16 or fp16. Everything after them is in
+            float32; weights that are float64 are computed in float64.
+        seed: of the initial centres and of the sampled classes.
+        sample_rate: share of the classes outside the batch that take part in a step, (0, 1].
+        sampling: "corrected": sampled negatives stand for 1 / sample_rate classes, so that the
+            loss estimates the full one; "partial_fc": they do not, as in that paper.
+        memory_budget: for tiles and kept values: bytes or "500MB"; None: 1 GiB; 0: least memory.
+        fused_update: apply SGD to the weight inside backward (`Classifier.attach`).
         loss_params: of the loss, when it is given by name.
 
     Raises:
-        FrfwError: a choice that does not exist, numbers out of range, more processes than classes.
+        FrfwError: a choice that does not exist or does not combine, numbers out of range, more
+            processes than classes.
     """
-    _choose("mode", mode, MODES)
-    _choose("parallel", parallel, PARALLEL)
+    for key, value in {"mode": mode, "parallel": parallel, "precision": precision}.items():
+        choose(key, value)
+    choose("sampling", sampling)
     if dim < 1 or classes < 2:
         raise FrfwError(f"a classifier needs dim >= 1 and classes >= 2: got {dim} and {classes}")
+    if not 0 < sample_rate <= 1:
+        raise FrfwError(f"classifier.sample_rate must be in (0, 1]: got {sample_rate}")
+    if sample_rate < 1 and parallel != "sampled":
+        raise FrfwError(f"classifier.sample_rate={sample_rate} needs classifier.parallel=sampled")
     formula = _formula(loss, loss_params)
-    return Classifier(formula, dim, classes, weighting=weighting, group=group, seed=seed)
+    if sample_rate < 1 and formula.geometry == "linear":
+        raise FrfwError("a linear head cannot be sampled: use a cosine loss or sample_rate=1")
+    centres = classes * formula.sub_centers
+    plain = parallel == "replicated" and precision == "fp32" and not fused_update
+    if mode == "auto":
+        mode = "dense" if plain and centres < _DENSE_BELOW else "tiled"
+    if mode == "dense" and not plain:
+        raise FrfwError(
+            "classifier.mode=dense is the replicated float32 reference: sharded, sampled, other "
+            "precisions and the fused update need classifier.mode=tiled (or auto)"
+        )
+    spread = dist.is_available() and dist.is_initialized() and dist.get_world_size(group) > 1
+    if fused_update and parallel == "replicated" and spread:
+        raise FrfwError(
+            "classifier.fused_update with several processes needs classifier.parallel=sharded or "
+            "sampled: replicated gradients are averaged before the update"
+        )
+    return Classifier(
+        formula,
+        dim,
+        classes,
+        weighting=weighting,
+        group=group,
+        seed=seed,
+        sharded=parallel != "replicated",
+        settings=Settings(
+            mode, precision, float(sample_rate), sampling, parse_budget(memory_budget), fused_update
+        ),
+    )
 
 
 def _formula(loss: str | Formula, params: dict[str, Any]) -> Formula:
@@ -59,11 +109,3 @@ def _formula(loss: str | Formula, params: dict[str, Any]) -> Formula:
         return create_formula(loss, **params)
     except ValueError as error:
         raise FrfwError(str(error)) from error
-
-
-def _choose(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise FrfwError(
-            f"classifier.{key}={value}: there is no such choice.{nearest(value, choices)} "
-            f"Choices: {', '.join(choices)}"
-        )

@@ -1,0 +1,113 @@
+"""The backward sweep over the tiles: gradients, or the update of the weight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from frfw.classifier.block import exponentials
+from frfw.classifier.tiles import Tile
+
+
+class BackwardPass:
+    """Gradients of one batch, from those of its target cosines and log-sum-exps.
+
+    Args:
+        sweep: the forward pass.
+        of_cosine: (B,) gradient of every sample's target cosine.
+        of_lse: (B,) gradient of every sample's log-sum-exp.
+    """
+
+    def __init__(self, sweep: Any, of_cosine: Tensor, of_lse: Tensor) -> None:
+        self.sweep, self.head = sweep, sweep.head
+        # Every process's loss counts 1 / world in the global one. The embeddings' gradient is
+        # averaged over processes afterwards, with the backbone's; a shard's own is final.
+        share = 1 / sweep.exchange.world if sweep.spread else 1.0
+        self.share, self.of_lse = share, of_lse
+        self.of_target = torch.where(sweep.local >= 0, of_cosine, 0.0)
+        if sweep.target_inverse is not None:
+            self.of_target = self.of_target * sweep.target_inverse
+        self.update = self.head.fused
+        self.of_x = torch.zeros_like(sweep.x)
+        wanted = self.head.weight.requires_grad
+        self.of_weight = self.of_bias = None
+        if wanted and self.update is None:
+            rows = sweep.classes * sweep.centres
+            self.of_weight = sweep.x.new_empty(rows, sweep.x.shape[1])
+        if wanted and sweep.linear:
+            self.of_bias = sweep.x.new_empty(sweep.classes)
+        self.wanted = wanted
+
+    def run(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return gradients of x (this process's rows), weight and bias (None: not wanted)."""
+        for tile in self.sweep.tiling:
+            self._tile(tile)
+        self.sweep.kept = None
+        self.of_x.addcmul_(self.of_target[:, None], self.sweep.target_weight)
+        weight = self.of_weight
+        if weight is not None and self.sweep.active is not None:
+            shape = self.head.weight.shape
+            weight = self.sweep.active.gradient(weight, shape)
+        return self.sweep.total_own(self.of_x), weight, self.of_bias
+
+    def _tile(self, tile: Tile) -> None:
+        sweep, rounds = self.sweep, self.sweep.products.rounds
+        factors, row, weight, operand, inverse = self._factors(tile)
+        g = sweep.products.operand(factors)
+        self.of_x.addcmul_(sweep.products.mm(g, operand), row)
+        if not self.wanted:
+            return
+        # In half precision small numbers are lost: the largest factor is put back afterwards.
+        unit = row.abs().max().clamp_min(torch.finfo(row.dtype).tiny) if rounds else 1.0
+        x = sweep.products.operand(sweep.x * (row * (self.share / unit)))
+        low, high = (edge * sweep.centres for edge in (tile.start, tile.stop))
+        out = None if self.of_weight is None else self.of_weight[low:high]
+        gradient = sweep.products.mm(g.T, x, out=out)
+        if rounds:
+            gradient *= unit if inverse is None else (inverse * unit)[:, None]
+        self._add_targets(tile, gradient)
+        if inverse is not None:
+            radial = (gradient * weight).sum(1).mul_(inverse.square())
+            gradient.addcmul_(weight, radial[:, None], value=-1)
+        if self.of_bias is not None:
+            bias = torch.mv(factors.T, row[:, 0])
+            bias.index_add_(0, tile.targets, self.of_target[tile.samples])
+            self.of_bias[tile.start : tile.stop] = bias * self.share
+        if self.update is not None:
+            self.update.apply(self.head.weight, low, high, gradient, sweep.active)
+
+    def _factors(self, tile: Tile) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        """Entries (B, c * K) and one factor a row (B, 1) whose product is G / |W|."""
+        sweep, rows = self.sweep, self.sweep.rows
+        largest = sweep.largest[tile.index]
+        scale = rows.scale[:, 0] if isinstance(rows.scale, Tensor) else rows.scale
+        # At most 0 but for rounding; a row without any negative has a gradient of 0, not 0 * inf.
+        shift = (largest * scale - sweep.lse).clamp_max_(1.0)
+        row = (self.of_lse * scale * shift.exp())[:, None]
+        if sweep.kept is not None:
+            weight, operand, inverse = sweep.prepare(tile, first=False)
+            return sweep.kept_tile(tile), row, weight, operand, inverse
+        cos, best, weight, operand, inverse = sweep.cosines(tile, first=False)
+        for block in tile.blocks:
+            exponentials(
+                sweep.formula,
+                cos[block.rows],
+                rows,
+                block,
+                sweep.column_weights(tile),
+                largest[block.rows, None],
+                True,
+            )
+        out = cos if best is None else sweep.buffer(cos.shape[1] * sweep.centres)
+        return sweep.place(cos, best, inverse, out), row, weight, operand, inverse
+
+    def _add_targets(self, tile: Tile, gradient: Tensor) -> None:
+        """Add what the samples whose class is in this tile say of their own centre."""
+        if len(tile.samples) == 0:
+            return
+        sweep = self.sweep
+        rows = tile.targets * sweep.centres + sweep.target_best[tile.samples]
+        pull = self.of_target[tile.samples] * self.share
+        gradient.index_add_(0, rows, sweep.x[tile.samples] * pull[:, None])

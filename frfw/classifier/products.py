@@ -1,0 +1,64 @@
+"""Matrix products in the precision asked for, with float32 (or float64) results."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from torch import Tensor
+
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Products:
+    """How the tiled engine multiplies matrices.
+
+    float64 weights are multiplied in float64 whatever the name says. On a GPU, tf32, bf16 and
+    fp16 run on its matrix units and accumulate in float32. On the CPU the operands are rounded to
+    that format and multiplied in float32: the same rounding of the inputs, no gain in speed, so
+    that what a precision does to a training can be tried anywhere.
+
+    Attributes:
+        rounds: operands lose digits, so a tile of weights is normalised before it is rounded.
+    """
+
+    def __init__(self, precision: str, dtype: torch.dtype, device: torch.device) -> None:
+        self.precision = "fp32" if dtype == torch.float64 else precision
+        self.native = device.type == "cuda"
+        self.rounds = self.precision != "fp32"
+
+    def operand(self, value: Tensor) -> Tensor:
+        """Round a matrix to the format of the products, once for all the products it is in."""
+        if self.precision == "fp32" or (self.precision == "tf32" and self.native):
+            return value
+        if self.precision == "tf32":
+            return _round_mantissa(value, 13)
+        half = value.to(_HALF[self.precision])
+        return half if self.native else half.float()
+
+    def mm(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+        """a (n, k) times b (k, m), both made by `operand`, in float32 (float64 for those)."""
+        if a.dtype in (torch.bfloat16, torch.float16):
+            result = torch.mm(a, b, out_dtype=torch.float32)
+            return result if out is None else out.copy_(result)
+        with _tf32() if self.precision == "tf32" and self.native else contextlib.nullcontext():
+            return torch.mm(a, b) if out is None else torch.mm(a, b, out=out)
+
+
+def _round_mantissa(value: Tensor, dropped: int) -> Tensor:
+    """Round float32 to the nearest number with `dropped` fewer mantissa bits (ties to even)."""
+    bits = value.contiguous().view(torch.int32)
+    odd = (bits >> dropped) & 1
+    return ((bits + odd + (1 << (dropped - 1)) - 1) & -(1 << dropped)).view(torch.float32)
+
+
+@contextlib.contextmanager
+def _tf32():
+    settings = torch.backends.cuda.matmul
+    before = settings.allow_tf32
+    settings.allow_tf32 = True
+    try:
+        yield
+    finally:
+        settings.allow_tf32 = before

@@ -1,0 +1,265 @@
+"""One batch's passes over the tiles: the arithmetic behind `TiledSoftmax`, without autograd."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from frfw.classifier.backward import BackwardPass
+from frfw.classifier.block import Rows, exponentials
+from frfw.classifier.products import Products
+from frfw.classifier.statistics import TileStatistics
+from frfw.classifier.tiles import Tile, Tiling, plan_tiles
+
+
+class TileSweep:
+    """The tiles of one batch: cosines, log-sum-exp, gradients.
+
+    With a head spread over processes (`spread`), rows are those of the global batch and classes
+    those held here; what is returned is of this process's rows.
+
+    Args:
+        head: the classifier: its weight, formula, settings and exchange.
+        x, labels, sizes: as in `TiledSoftmax`.
+    """
+
+    def __init__(self, head: Any, x: Tensor, labels: Tensor, sizes: list[int]) -> None:
+        self.head, self.formula, self.exchange = head, head.formula, head.exchange
+        self.sizes, self.spread = sizes, head.sharded and head.exchange.world > 1
+        self.centres = self.formula.sub_centers
+        self.linear = self.formula.geometry == "linear"
+        self.weight, self.bias = head.weight.detach(), head.bias
+        self.products = Products(head.settings.precision, x.dtype, x.device)
+        self.x = self.gather(x.detach())
+        self.x_operand = self.products.operand(self.x)
+        everyone = self.gather(labels)
+        self.active = head.sample(everyone)  # None: every class held here
+        self.local = self._positions(everyone)
+        held = len(self.weight) // self.centres
+        self.classes = held if self.active is None else len(self.active.classes)
+        plan = plan_tiles(
+            len(self.x),
+            self.classes,
+            self.centres,
+            x.element_size(),
+            x.is_cuda,
+            head.settings.memory_budget,
+        )
+        self.plan, self.tiling = plan, Tiling(plan, self.classes, self.local)
+        wanted = any(t.requires_grad for t in (x, head.weight))
+        self.needs_gradient = wanted and torch.is_grad_enabled()
+        self.of_lse, self.kept = None, None
+        self.inverse = None if self.linear else self.x.new_empty(self.classes * self.centres)
+        self._scratch: Tensor | None = None
+
+    def gather(self, own: Tensor) -> Tensor:
+        """Rows of all processes, where the head is spread over them."""
+        return self.exchange.rows(own.detach(), self.sizes) if self.spread else own.detach()
+
+    def own(self, rows: Tensor) -> Tensor:
+        """This process's rows of gathered ones."""
+        return self.exchange.own(rows, self.sizes) if self.spread else rows
+
+    def total_own(self, rows: Tensor) -> Tensor:
+        """Sum rows over processes that hold different classes; this process's rows of it."""
+        return self.own(self.exchange.sum_(rows.contiguous())) if self.spread else rows
+
+    def _positions(self, labels: Tensor) -> Tensor:
+        """Where each sample's class is among those computed here, or -1."""
+        start, stop = self.head.class_range
+        here = (labels >= start) & (labels < stop)
+        local = torch.where(here, labels - start, 0)
+        if self.active is not None:
+            local = torch.searchsorted(self.active.classes, local)
+        return torch.where(here, local, -1)
+
+    # Weights and cosines of a tile
+
+    def weight_rows(self, tile: Tile) -> Tensor:
+        """(c * K, D) weights of a tile: a view, or a copy where classes were sampled."""
+        low, high = tile.start * self.centres, tile.stop * self.centres
+        if self.active is None:
+            return self.weight[low:high]
+        return self.weight.index_select(0, self.active.rows[low:high])
+
+    def prepare(self, tile: Tile, first: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A tile's weights, the operand made of them, and 1 / |W| (c * K,), None if linear.
+
+        Operands that lose digits are normalised before they are rounded.
+        """
+        weight = self.weight_rows(tile)
+        if self.linear:
+            return weight, self.products.operand(weight), None
+        inverse = self.inverse[tile.start * self.centres : tile.stop * self.centres]
+        if first:
+            norm = torch.linalg.vector_norm(weight, dim=1).clamp_min_(1e-12)
+            torch.reciprocal(norm, out=inverse)
+        scaled = weight * inverse[:, None] if self.products.rounds else weight
+        return weight, self.products.operand(scaled), inverse
+
+    def buffer(self, columns: int) -> Tensor:
+        """Scratch space for a tile's cosines, (B, columns)."""
+        if self._scratch is None:
+            self._scratch = self.x.new_empty(len(self.x) * self.plan.classes * self.centres)
+        return self._scratch[: len(self.x) * columns].view(len(self.x), columns)
+
+    def cosines(
+        self, tile: Tile, out: Tensor | None = None, first: bool = True
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor | None]:
+        """Cosines (B, c) of a tile, which sub-centre gave them (K > 1), and `prepare`'s results."""
+        weight, operand, inverse = self.prepare(tile, first)
+        out = self.buffer(len(weight)) if out is None else out
+        self.products.mm(self.x_operand, operand.T, out=out)
+        if self.linear:
+            out += self.bias.detach()[tile.start : tile.stop]
+        elif not self.products.rounds:
+            out *= inverse
+        best = None
+        if self.centres > 1:
+            cos, best = out.view(len(out), -1, self.centres).max(2)
+            return cos, best, weight, operand, inverse
+        return out, best, weight, operand, inverse
+
+    def target_cosines(self) -> Tensor:
+        """(B,) cosine of this process's samples to their own centres, in full precision."""
+        here = self.local >= 0
+        held = (
+            self.local.clamp_min(0)
+            if self.active is None
+            else self.active.classes[self.local.clamp_min(0)]
+        )
+        rows = held[:, None] * self.centres + torch.arange(self.centres, device=held.device)
+        centres = self.weight[rows]  # (B, K, D)
+        cos = torch.einsum("bd,bkd->bk", self.x, centres)
+        if self.linear:
+            cos = cos + self.bias.detach()[held][:, None]
+            self.target_inverse = None
+        else:
+            inverse = 1 / torch.linalg.vector_norm(centres, dim=2).clamp_min(1e-12)
+            cos = cos * inverse
+        cos, best = cos.max(1)
+        pick = torch.arange(len(best), device=best.device)
+        self.target_weight = centres[pick, best]
+        if not self.linear:
+            self.target_inverse = inverse[pick, best]
+        self.target_best = best
+        return self.total_own(torch.where(here, cos, 0.0))
+
+    # Forward
+
+    def begin(
+        self,
+        threshold: Tensor,
+        scale: float | Tensor,
+        differentiable: bool,
+        seen: TileStatistics | None,
+    ) -> None:
+        """Take in what the formula said of this process's rows."""
+        if isinstance(scale, Tensor):
+            scale = self.gather(scale)[:, None]
+        self.rows = Rows(self.gather(threshold)[:, None], scale, differentiable)
+        self.seen = seen
+        self._state = {name: b.clone() for name, b in self.formula.named_buffers()}
+
+    def log_sum_exp(self) -> Tensor:
+        """(B,) of this process's rows: log of the sum over the other classes of e^{s N_j}."""
+        keep = self.plan.keep and self.needs_gradient
+        width, count = self.centres, len(self.x)
+        if keep:
+            self.kept = self.x.new_empty(count * self.classes * width)
+        self.largest = self.x.new_empty(self.tiling.count, count)
+        sums = torch.empty_like(self.largest)
+        totals = torch.empty_like(self.largest) if self.rows.total else None
+        for tile in self.tiling:
+            out = self.kept_tile(tile) if keep else None
+            cos, best, _, _, inverse = self.cosines(tile, out)
+            if self.seen is not None:
+                self.seen.add(cos, (tile.samples, tile.targets))
+            for block in tile.blocks:
+                _, largest, total, with_n = exponentials(
+                    self.formula,
+                    cos[block.rows],
+                    self.rows,
+                    block,
+                    self.column_weights(tile),
+                    None,
+                    keep,
+                )
+                self.largest[tile.index, block.rows] = largest[:, 0]
+                sums[tile.index, block.rows] = total
+                if totals is not None:
+                    totals[tile.index, block.rows] = with_n
+            if keep:
+                self.place(cos, best, inverse, out)
+        return self._join(sums, totals)
+
+    def kept_tile(self, tile: Tile) -> Tensor:
+        """The tile's part of the buffer that is kept for backward, (B, c * K)."""
+        low, high = (edge * self.centres * len(self.x) for edge in (tile.start, tile.stop))
+        return self.kept[low:high].view(len(self.x), -1)
+
+    def column_weights(self, tile: Tile) -> Tensor | None:
+        """(c,) how many classes each sampled one stands for; None: one."""
+        if self.active is None or self.active.weights is None:
+            return None
+        return self.active.weights[tile.start : tile.stop]
+
+    def place(
+        self, factors: Tensor, best: Tensor | None, inverse: Tensor | None, out: Tensor
+    ) -> Tensor:
+        """Write gradient factors (B, c) to the sub-centres that they belong to, over |W|."""
+        if best is not None:
+            out.zero_().view(len(out), -1, self.centres).scatter_(
+                2, best[..., None], factors[..., None]
+            )
+        if inverse is not None and not self.products.rounds:
+            out *= inverse
+        return out
+
+    def _join(self, sums: Tensor, totals: Tensor | None) -> Tensor:
+        """Log-sum-exp over tiles, then over processes."""
+        scale = self.rows.scale
+        shift = self.largest * (scale[:, 0] if isinstance(scale, Tensor) else scale)
+        self.lse = torch.logsumexp(sums.log() + shift, 0)
+        mean = None
+        if totals is not None:
+            mean = (totals * (shift - self.lse).clamp_max(1.0).exp()).sum(0)
+        if self.spread:
+            each = self.exchange.stack(self.lse)
+            lse = torch.logsumexp(each, 0)
+            if mean is not None:
+                mean = self.exchange.sum_(mean * (self.lse - lse).clamp_max(1.0).exp())
+            self.lse = lse
+        self.mean_n = None if mean is None else self.own(mean)
+        return self.own(self.lse).clone()
+
+    def scale_gradient(self, of_lse: Tensor) -> Tensor | None:
+        """(B,) gradient of the scale: that of the log-sum-exp times the expected N."""
+        return None if self.mean_n is None else of_lse * self.mean_n
+
+    # Backward
+
+    def backward(self, of_cosine: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Gradients of x (this process's rows), weight and bias."""
+        of_lse = torch.zeros_like(of_cosine) if self.of_lse is None else self.of_lse
+        with self._forward_state():
+            return BackwardPass(self, self.gather(of_cosine), self.gather(of_lse)).run()
+
+    @contextlib.contextmanager
+    def _forward_state(self) -> Iterator[None]:
+        """The formula's state as it was in the forward pass (a later one may have moved it)."""
+        later = {name: b.clone() for name, b in self.formula.named_buffers()}
+        _set_buffers(self.formula, self._state)
+        try:
+            yield
+        finally:
+            _set_buffers(self.formula, later)
+
+
+def _set_buffers(module: nn.Module, values: dict[str, Tensor]) -> None:
+    for name, buffer in module.named_buffers():
+        buffer.copy_(values[name])
