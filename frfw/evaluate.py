@@ -1,0 +1,189 @@
+"""`python -m frfw.evaluate checkpoint=runs/NAME evaluation=[lfw,cfp_fp]`. See `--help`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frfw.command import hydra_command
+from frfw.errors import FrfwError, nearest
+
+if TYPE_CHECKING:
+    from frfw.embedder import Embedder
+    from frfw.evaluation import EmbeddingCache, Extraction, PairSet, VerificationResult
+
+
+@hydra_command("evaluate")
+def main(cfg: Any) -> None:
+    """Score a run or checkpoint on evaluation sets: one table, and files beside the run."""
+    import torch
+
+    from frfw.training import distributed
+
+    ranks = distributed.join(str(cfg.device), timeout_s=600)
+    if ranks.device.type == "cpu" and cfg.threads:
+        torch.set_num_threads(int(cfg.threads))
+    try:
+        run(cfg, ranks)
+    finally:
+        distributed.leave()
+
+
+def run(cfg: Any, ranks: Any) -> None:
+    """Load the network, score the sets, write and print what was found (rank 0)."""
+    from omegaconf import OmegaConf
+
+    import frfw
+
+    embedder = frfw.load(cfg.checkpoint, device=str(ranks.device)) if cfg.checkpoint else None
+    if cfg.evaluation_root is None:
+        cfg.evaluation_root = _root(embedder)
+    config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    settings = config["evaluation"] or {}
+    if not settings.get("sets"):
+        raise FrfwError("evaluation=[] names no set: evaluation=[lfw,cfp_fp] for example")
+    output = Path(config["output"] or default_output(config["checkpoint"]))
+    how, cache = _extraction(settings, embedder), _cache(settings, embedder, output)
+    results, opened = _score_pairs(settings, embedder, how, cache)
+    if ranks.is_main:
+        _write(results, opened, output, config, embedder)
+    if config["robustness"]["enabled"]:
+        _robustness(config["robustness"], embedder, opened, how, output, ranks.is_main)
+
+
+def default_output(checkpoint: str | None) -> Path:
+    """Return where results go: `evaluation/` in a run folder, beside a checkpoint file."""
+    if checkpoint is None:
+        return Path("evaluation")
+    path = Path(checkpoint)
+    if path.is_dir():
+        return path / "evaluation"
+    if path.parent.name == "checkpoints":
+        return path.parent.parent / f"evaluation_{path.stem}"
+    return path.parent / f"{path.stem}_evaluation"
+
+
+def _root(embedder: Embedder | None) -> str:
+    config = embedder.config if embedder is not None else {}
+    root = config.get("evaluation_root") or (config.get("data") or {}).get("path")
+    return str(root or "data/synthetic")
+
+
+def _extraction(settings: dict[str, Any], embedder: Embedder | None) -> Extraction:
+    from frfw.evaluation import Extraction
+
+    return Extraction(
+        size=embedder.preprocessing.size if embedder else 112,
+        flip=bool(settings["flip"]),
+        batch_size=int(settings["batch_size"]),
+        precision=str(settings["precision"]),
+        device=str(embedder.device) if embedder else "cpu",
+        workers=int(settings["workers"]),
+    )
+
+
+def _cache(
+    settings: dict[str, Any], embedder: Embedder | None, output: Path
+) -> EmbeddingCache | None:
+    from frfw.evaluation import EmbeddingCache
+
+    where = settings.get("cache")
+    if not where or embedder is None:
+        return None
+    folder = output / "cache" if where == "auto" else Path(where)
+    return EmbeddingCache(folder, embedder.fingerprint, embedder.preprocessing.hash)
+
+
+def _score_pairs(
+    settings: dict[str, Any],
+    embedder: Embedder | None,
+    how: Extraction,
+    cache: EmbeddingCache | None,
+) -> tuple[dict[str, VerificationResult], dict[str, PairSet]]:
+    from frfw.evaluation import evaluate_sets, open_sets
+
+    opened = open_sets(settings["sets"])
+    if not opened:
+        places = ", ".join(str(s.get("path")) for s in settings["sets"].values())
+        raise FrfwError(f"none of the evaluation sets is there ({places}): set evaluation_root")
+    needing = [name for name, pairs in opened.items() if pairs.images is not None]
+    if embedder is None and needing:
+        raise FrfwError(f"{needing[0]} is images: give the network as checkpoint=runs/NAME")
+    results = evaluate_sets(
+        embedder.forward if embedder else _no_network,
+        opened,
+        how,
+        folds=int(settings["folds"]),
+        bootstrap=int(settings["bootstrap"]),
+        seed=int(settings["seed"]),
+        cache=cache,
+    )
+    return results, opened
+
+
+def _no_network(images: Any) -> Any:
+    raise FrfwError("no network was given")
+
+
+def _write(
+    results: dict[str, VerificationResult],
+    opened: dict[str, PairSet],
+    output: Path,
+    config: dict[str, Any],
+    embedder: Embedder | None,
+) -> None:
+    from frfw.evaluation.table import results_table
+    from frfw.tracking.worst import store_worst
+
+    for name, result in results.items():
+        result.details["checkpoint"] = str(embedder.path) if embedder else None
+        result.details["model"] = embedder.fingerprint if embedder else None
+        result.save(output)
+        images = opened[name].images
+        if images is not None:
+            cosine = 1 - result.threshold / 2
+            store_worst(output, name, result.scores, result.same, result.pairs, images.read, cosine)
+    table = results_table(results)
+    (output / "table.txt").write_text(table + "\n")
+    (output / "settings.json").write_text(json.dumps(config, indent=1) + "\n")
+    print(table)
+    print(f"written to {output}")
+
+
+def _robustness(
+    wanted: dict[str, Any],
+    embedder: Embedder | None,
+    opened: dict[str, PairSet],
+    how: Extraction,
+    output: Path,
+    is_main: bool,
+) -> None:
+    from frfw.evaluation.plots import robustness_figure, save_figure
+    from frfw.evaluation.robustness import robustness, robustness_table, save_robustness
+
+    names = wanted["sets"] or [n for n, pairs in opened.items() if pairs.images is not None]
+    results = []
+    for name in [names] if isinstance(names, str) else names:
+        if name not in opened:
+            raise FrfwError(f"robustness.sets: {name!r} is not evaluated.{nearest(name, opened)}")
+        results.append(
+            robustness(
+                embedder.forward if embedder else _no_network,
+                opened[name],
+                how,
+                changes=wanted["changes"],
+                both=bool(wanted["both"]),
+                far=float(wanted["far"]),
+                seed=int(wanted["seed"]),
+            )
+        )
+        if is_main:
+            print(f"\n{robustness_table(results[-1])}")
+            save_figure(robustness_figure(results[-1]), output / f"robustness_{name}.png")
+    if is_main and results:
+        print(f"written to {save_robustness(results, output)}")
+
+
+if __name__ == "__main__":
+    main()

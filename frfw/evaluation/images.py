@@ -1,0 +1,79 @@
+"""The images of a pair set: encoded files or bytes, decoded when they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frfw.data.decode import BadImage, decode
+from frfw.errors import FrfwError
+
+
+class ImageList:
+    """M images, each a file or the encoded bytes themselves.
+
+    Args:
+        items: paths or bytes (JPEG, PNG, BMP, WebP).
+        where: said in messages about a bad image.
+    """
+
+    def __init__(self, items: Sequence[Path | bytes], where: str) -> None:
+        self.items, self.where = items, where
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def locate(self, index: int) -> str:
+        """Say which image this is, for messages."""
+        item = self.items[index]
+        return str(item) if isinstance(item, Path) else f"{self.where}, image {index}"
+
+    def data(self, index: int) -> bytes:
+        """Return the encoded bytes of image `index`."""
+        item = self.items[index]
+        if not isinstance(item, Path):
+            return item
+        try:
+            return item.read_bytes()
+        except OSError as error:
+            raise FrfwError(f"{item} cannot be read: {error.strerror}") from error
+
+    def read(self, index: int, size: int = 112) -> NDArray[np.uint8]:
+        """Return image `index` as (size, size, 3) uint8 RGB.
+
+        Raises:
+            FrfwError: it cannot be read or decoded whole; it is named.
+        """
+        try:
+            return decode(self.data(index), size)
+        except BadImage as error:
+            raise FrfwError(f"{self.locate(index)}: {error}") from error
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        return self.read(index)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change with any image: content of bytes, name, size, time of files."""
+        digest = hashlib.blake2b(digest_size=8)
+        for item in self.items:
+            if isinstance(item, Path):
+                stat = item.stat()
+                digest.update(f"{item}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+            else:
+                digest.update(hashlib.blake2b(item, digest_size=16).digest())
+        return digest.hexdigest()
+
+
+def distinct(images: Sequence[bytes]) -> tuple[list[bytes], NDArray[np.int64]]:
+    """Return the distinct ones of `images` and, for each image, its place among them.
+
+    Verification packs hold an image once for every pair that it is in; each is embedded once.
+    """
+    places: dict[bytes, int] = {}
+    where = np.array([places.setdefault(image, len(places)) for image in images], np.int64)
+    return list(places), where

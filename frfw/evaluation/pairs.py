@@ -1,0 +1,202 @@
+"""Pairs to verify: from packs, published layouts, CSV files, or ready embeddings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frfw.data.layouts import PairList, read_layout
+from frfw.data.verification_pack import read_pack
+from frfw.errors import FrfwError, nearest
+from frfw.evaluation.identities import identity_names, linked, matching
+from frfw.evaluation.images import ImageList, distinct
+from frfw.evaluation.pair_files import read_pair_csv, read_pair_embeddings, read_rfw, read_xqlfw
+
+log = logging.getLogger("frfw.evaluation")
+
+LAYOUTS = (
+    *("auto", "bin", "npz", "csv", "lfw", "cfp_ff", "cfp_fp"),
+    *("agedb_30", "calfw", "cplfw", "xqlfw", "rfw"),
+)
+_KEYS = (
+    *("kind", "path", "layout", "pairs", "images", "keep", "exclude"),
+    *("skip_missing", "allow_duplicates", "folds"),
+)
+
+
+@dataclass
+class PairSet:
+    """Pairs of images, or of embeddings, with what is known of them.
+
+    Attributes:
+        name: of the set.
+        images: the M images; None when the embeddings come with the pairs.
+        pairs: (P, 2) int64 indices of images (or rows of `embeddings`).
+        same: (P,) bool.
+        folds: how many consecutive blocks, or (P,) the fold of every pair.
+        groups: (P,) names to report apart, or None.
+        identities: (M,) int64 who is on each image, for intervals; linked through same pairs
+            and repeated images where the set does not say.
+        embeddings: (M, D), or None.
+        details: what a reader of the figures should know, e.g. skipped or repeated pairs.
+    """
+
+    name: str
+    images: ImageList | None
+    pairs: NDArray[np.int64]
+    same: NDArray[np.bool_]
+    folds: int | NDArray[np.int64] = 10
+    groups: NDArray[np.str_] | None = None
+    identities: NDArray[np.int64] | None = None
+    embeddings: NDArray[np.floating] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return int(self.same.size)
+
+
+def load_pairs(source: str | Path | Mapping[str, Any], name: str | None = None) -> PairSet:
+    """Load a pair set.
+
+    Args:
+        source: a path (`.bin` pack, `.csv`, `.npz`, or a folder in a published layout), or a
+            mapping with `path` and optionally `layout` (one of LAYOUTS; "auto" looks), `pairs`
+            (the protocol file), `keep` / `exclude` (only pairs whose two identities are in, or
+            none of which is in: a name, a file with one a line, a range `401..500`, or a list),
+            `skip_missing`, `allow_duplicates` and `folds`.
+        name: of the set; by default that of the file or layout.
+
+    Raises:
+        FrfwError: nothing there, unknown keys, or what the readers find wrong.
+    """
+    options = dict(source) if isinstance(source, Mapping) else {"path": source}
+    for key in options:
+        if key not in _KEYS:
+            raise FrfwError(f"a verification set has no {key!r}.{nearest(key, _KEYS)}")
+    if not options.get("path"):
+        label = name or "NAME"
+        raise FrfwError(f"no path for set {label}: evaluation.sets.{label}.path=FILE_OR_FOLDER")
+    path = Path(str(options["path"]))
+    if not path.exists():
+        raise FrfwError(f"verification set {name or path.stem}: {path} does not exist")
+    found = _read(path, options, name)
+    if options.get("folds") is not None:
+        found.folds = int(options["folds"])
+    _restrict(found, options)
+    _check_duplicates(found, path, bool(options.get("allow_duplicates")))
+    return found
+
+
+def _read(path: Path, options: Mapping[str, Any], name: str | None) -> PairSet:
+    layout = _layout(path, str(options.get("layout") or "auto"))
+    if layout == "bin":
+        return _from_pack(path, name or path.stem)
+    if layout == "npz":
+        return PairSet(name=name or path.stem, images=None, **read_pair_embeddings(path))
+    skipped: list[str] = []
+    images = options.get("images")
+    if layout == "csv":
+        skip = bool(options.get("skip_missing"))
+        listed, skipped = read_pair_csv(path, Path(images) if images else None, skip)
+    elif layout == "rfw":
+        listed = read_rfw(path)
+    elif layout == "xqlfw":
+        listed = read_xqlfw(path, options.get("pairs"))
+    else:
+        listed = read_layout(layout, path, options.get("pairs"))
+    found = _from_list(listed, layout, name or listed.name)
+    if skipped:
+        found.details["skipped_pairs"] = len(skipped)
+        log.warning("%s: %d pairs skipped, their images are missing", found.name, len(skipped))
+    return found
+
+
+def _layout(path: Path, asked: str) -> str:
+    if asked not in LAYOUTS:
+        raise FrfwError(f"layout={asked}: there is none.{nearest(asked, LAYOUTS)}")
+    suffix = path.suffix.lower().lstrip(".")
+    if path.is_file():
+        if suffix not in ("bin", "csv", "npz"):
+            raise FrfwError(f"{path}: pairs come as a .bin pack, a .csv, an .npz, or a folder")
+        return suffix
+    return asked
+
+
+def _from_pack(path: Path, name: str) -> PairSet:
+    pack = read_pack(path)
+    images, where = distinct(pack.images)
+    pairs = where.reshape(-1, 2)
+    identities = linked(len(images), pairs[pack.same])
+    return PairSet(name, ImageList(images, str(path)), pairs, pack.same, identities=identities)
+
+
+def _from_list(listed: PairList, layout: str, name: str) -> PairSet:
+    names = identity_names(listed.paths, layout)
+    known, identities = np.unique(names, return_inverse=True)
+    return PairSet(
+        name,
+        ImageList(listed.paths, name),
+        listed.pairs,
+        listed.same,
+        listed.fold,
+        listed.group,
+        identities.astype(np.int64),
+        details={"identity_names": known.tolist()},
+    )
+
+
+def _restrict(found: PairSet, options: Mapping[str, Any]) -> None:
+    """Leave only the pairs of wanted identities; `identity_names` is not kept after this."""
+    names = found.details.pop("identity_names", None)
+    keep, exclude = options.get("keep"), options.get("exclude")
+    if not keep and not exclude:
+        return
+    if names is None or found.identities is None:
+        raise FrfwError(f"{found.name}: its file names no identities: no keep or exclude here")
+    wanted = np.ones(len(names), bool)
+    if keep:
+        wanted = matching(names, keep, f"{found.name}.keep")
+    if exclude:
+        wanted &= ~matching(names, exclude, f"{found.name}.exclude")
+    both = wanted[found.identities][found.pairs].all(axis=1)
+    if not both.any():
+        raise FrfwError(f"{found.name}: keep and exclude leave no pair")
+    log.info("%s: %d of %d pairs kept by identity", found.name, both.sum(), both.size)
+    found.details |= {"pairs_before_restriction": int(both.size)}
+    found.pairs, found.same = found.pairs[both], found.same[both]
+    if np.ndim(found.folds):
+        found.folds = np.asarray(found.folds)[both]
+    if found.groups is not None:
+        found.groups = found.groups[both]
+    _drop_unused(found)
+
+
+def _drop_unused(found: PairSet) -> None:
+    """Forget images that no pair names any more, so that they are not embedded."""
+    used, pairs = np.unique(found.pairs, return_inverse=True)
+    found.pairs = pairs.reshape(found.pairs.shape).astype(np.int64)
+    found.identities = found.identities[used]
+    found.images = ImageList([found.images.items[i] for i in used], found.images.where)
+
+
+def _check_duplicates(found: PairSet, path: Path, allowed: bool) -> None:
+    """Refuse pairs that come twice in a list of one's own; note them in a published set."""
+    ordered = np.sort(found.pairs, axis=1)
+    _, first, inverse = np.unique(ordered, axis=0, return_index=True, return_inverse=True)
+    repeated = np.flatnonzero(first[inverse.reshape(-1)] != np.arange(len(found)))
+    if not repeated.size:
+        return
+    found.details["repeated_pairs"] = int(repeated.size)
+    if path.suffix.lower() in (".csv", ".npz") and not allowed:
+        again = int(repeated[0])
+        raise FrfwError(
+            f"{path}: {repeated.size} pairs come more than once, e.g. pair {again} is pair "
+            f"{int(first[inverse.reshape(-1)][again])} again (counting from 0); remove them, "
+            "or set allow_duplicates=true to count them each time"
+        )

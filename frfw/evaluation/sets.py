@@ -1,0 +1,160 @@
+"""Score a network on named pair sets: the same code during training and afterwards."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frfw.errors import FrfwError
+from frfw.evaluation.bootstrap import bootstrap_intervals
+from frfw.evaluation.cache import EmbeddingCache
+from frfw.evaluation.extract import Embed, Extraction, extract
+from frfw.evaluation.pairs import PairSet, load_pairs
+from frfw.evaluation.result import VerificationResult
+from frfw.evaluation.verification import verify
+
+log = logging.getLogger("frfw.evaluation")
+
+
+def open_sets(sets: Mapping[str, Any]) -> dict[str, PairSet]:
+    """Load named pair sets.
+
+    A set whose file or folder is missing is skipped with a warning, unless it is the only one.
+    Sets of another kind than pairs (identification, templates) are for `frfw.evaluate` only and
+    passed over.
+
+    Args:
+        sets: by name, a path or a mapping as `load_pairs` takes it.
+
+    Raises:
+        FrfwError: the only set is missing, or what `load_pairs` finds wrong.
+    """
+    wanted = {
+        name: {"path": source} if isinstance(source, str | Path) else dict(source)
+        for name, source in sets.items()
+    }
+    wanted = {n: source for n, source in wanted.items() if source.get("kind", "pairs") == "pairs"}
+    opened = {}
+    for name, source in wanted.items():
+        path = source.get("path")
+        if path and not Path(path).exists() and len(wanted) > 1:
+            log.warning("verification set %s is skipped: %s does not exist", name, path)
+            continue
+        opened[name] = load_pairs(source, name)
+    return opened
+
+
+def evaluate_sets(
+    embed: Embed,
+    sets: Mapping[str, PairSet | Mapping[str, Any] | str | Path],
+    how: Extraction | None = None,
+    *,
+    folds: int = 10,
+    bootstrap: int = 0,
+    seed: int = 0,
+    cache: EmbeddingCache | None = None,
+) -> dict[str, VerificationResult]:
+    """Score `embed` on pair sets; call it on every rank of a process group.
+
+    Args:
+        embed: (B, 3, H, W) uint8 RGB to (B, D) embeddings, not normalised. The network must be in
+            evaluation mode.
+        sets: by name, a loaded PairSet, a path, or a mapping as `load_pairs` takes it.
+        how: size, flip, batch size, precision, device.
+        folds: of sets that do not bring their own.
+        bootstrap: resamples of identities for 95 % intervals; 0: none.
+        seed: of the resampling.
+        cache: where embeddings are looked up and kept.
+
+    Returns:
+        Results by name, the same on every rank; details hold flip, precision and skipped pairs.
+
+    Raises:
+        FrfwError: a set cannot be loaded or scored; its name is in the message.
+    """
+    how = how or Extraction()
+    closed = {name: source for name, source in sets.items() if not isinstance(source, PairSet)}
+    opened = open_sets(closed)
+    results = {}
+    for name, source in sets.items():
+        pairs = source if isinstance(source, PairSet) else opened.get(name)
+        if pairs is not None:
+            embeddings = embed_pairs(embed, pairs, how, cache)
+            results[name] = score_pairs(
+                pairs, embeddings, name=name, folds=folds, bootstrap=bootstrap, seed=seed
+            )
+            if pairs.images is not None:
+                results[name].details |= {"flip": how.flip, "precision": how.precision}
+    return results
+
+
+def embed_pairs(
+    embed: Embed, pairs: PairSet, how: Extraction, cache: EmbeddingCache | None = None
+) -> NDArray[np.floating]:
+    """Return the (M, D) embeddings of a pair set's images, from the cache where it has them."""
+    if pairs.images is None:
+        return pairs.embeddings
+    if cache is None:
+        return extract(embed, pairs.images, how)
+    return cache.get(pairs.images, how, lambda: extract(embed, pairs.images, how))
+
+
+def score_pairs(
+    pairs: PairSet,
+    embeddings: NDArray[np.floating],
+    *,
+    name: str | None = None,
+    folds: int = 10,
+    bootstrap: int = 0,
+    seed: int = 0,
+) -> VerificationResult:
+    """Score a pair set from the (M, D) embeddings of its images: figures, groups, intervals."""
+    name = name or pairs.name
+    own = pairs.folds if np.ndim(pairs.folds) else (pairs.folds if pairs.folds != 10 else folds)
+    left, right = (embeddings[pairs.pairs[:, side]] for side in (0, 1))
+    try:
+        result = verify(left, right, pairs.same, own, name=name)
+    except FrfwError as error:
+        raise FrfwError(f"{name}: {error}") from error
+    result.pairs = pairs.pairs
+    result.details |= pairs.details
+    if bootstrap:
+        who = _pair_identities(pairs)
+        result.intervals = bootstrap_intervals(result, who, bootstrap, seed)
+        result.details["bootstrap"] = {"samples": bootstrap, "seed": seed}
+    for group in np.unique(pairs.groups).tolist() if pairs.groups is not None else ():
+        result.groups[group] = _group(pairs, left, right, group, bootstrap, seed)
+    return result
+
+
+def _pair_identities(pairs: PairSet) -> NDArray[np.int64]:
+    if pairs.identities is None:  # nothing is known: every pair counts as two people of its own
+        return np.arange(2 * len(pairs)).reshape(-1, 2)
+    return pairs.identities[pairs.pairs]
+
+
+def _group(
+    pairs: PairSet,
+    left: NDArray[np.floating],
+    right: NDArray[np.floating],
+    group: str,
+    bootstrap: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Score one group on its own: its own folds choose its own threshold, as RFW does."""
+    inside = pairs.groups == group
+    own = np.asarray(pairs.folds)[inside] if np.ndim(pairs.folds) else int(pairs.folds)
+    try:
+        result = verify(left[inside], right[inside], pairs.same[inside], own, name=group)
+    except FrfwError as error:  # a group of one kind of pairs, say, has no error rates
+        return {"pair_count": int(inside.sum()), "note": str(error)}
+    if bootstrap:
+        who = _pair_identities(pairs)[inside]
+        result.intervals = bootstrap_intervals(result, who, bootstrap, seed)
+    kept = result.to_dict(scores=False)
+    return {key: value for key, value in kept.items() if key not in ("groups", "details", "name")}

@@ -1,0 +1,176 @@
+"""Loading pair sets from every source, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from frfw.data import write_pack
+from frfw.errors import FrfwError
+from frfw.evaluation import Extraction, evaluate_sets, load_pairs, open_sets
+
+HOW = Extraction(size=32, batch_size=7)
+
+
+@pytest.fixture
+def embed():
+    import torch
+
+    def pixels(images):
+        x = torch.nn.functional.adaptive_avg_pool2d(images.float(), 4).flatten(1)
+        return x - x.mean(dim=1, keepdim=True)
+
+    return pixels
+
+
+def test_csv_and_pack_of_the_same_pairs_give_the_same_figures(pair_csv, embed, tmp_path):
+    listed = load_pairs(pair_csv)
+    data = [listed.images.data(i) for i in listed.pairs.reshape(-1)]
+    write_pack(tmp_path / "set.bin", data, listed.same)
+    packed = load_pairs(tmp_path / "set.bin")
+    assert len(packed.images) == len(listed.images) < 80  # repeated images are embedded once
+    results = evaluate_sets(embed, {"a": listed, "b": packed}, HOW)
+    assert np.allclose(results["a"].scores, results["b"].scores, atol=1e-6)
+    assert results["a"].accuracy > 0.9
+    assert results["a"].details["flip"] is True
+
+
+def test_pack_identities_follow_from_same_pairs(pair_csv, tmp_path):
+    listed = load_pairs(pair_csv)
+    data = [listed.images.data(i) for i in listed.pairs.reshape(-1)]
+    write_pack(tmp_path / "set.bin", data, listed.same)
+    packed = load_pairs(tmp_path / "set.bin")
+    joined = packed.identities[packed.pairs]
+    assert (joined[packed.same, 0] == joined[packed.same, 1]).all()
+    true = listed.identities[listed.pairs].reshape(-1)
+    for name in np.unique(joined):  # never two people under one number
+        assert np.unique(true[joined.reshape(-1) == name]).size == 1
+
+
+def test_groups_and_folds_of_a_csv(pair_csv, embed):
+    lines = pair_csv.read_text().splitlines()
+    ages = ["young", "young", "old", "old"] * 10
+    rows = [f"{line},{at % 4},{ages[at]}" for at, line in enumerate(lines[1:])]
+    pair_csv.write_text("\n".join([lines[0] + ",fold,group", *rows]))
+    found = load_pairs(pair_csv)
+    assert np.array_equal(found.folds, np.arange(40) % 4)
+    result = evaluate_sets(embed, {"set": found}, HOW)["set"]
+    assert result.fold_accuracies.size == 4
+    assert {g: f["pair_count"] for g, f in result.groups.items()} == {"old": 20, "young": 20}
+
+
+def test_restriction_by_identity(pair_csv):
+    names = pair_csv.parent / "names.txt"
+    names.write_text("p00  # the first\np01\np02\np03\np04\np05\n")
+    every = load_pairs(pair_csv)
+    inside = load_pairs({"path": str(pair_csv), "keep": str(names)})
+    outside = load_pairs({"path": str(pair_csv), "exclude": ["p00", str(names)]})
+    assert 0 < len(inside) < len(every)
+    assert {p.parent.name for p in inside.images.items} <= {f"p{i:02d}" for i in range(6)}
+    assert not {p.parent.name for p in outside.images.items} & {f"p{i:02d}" for i in range(6)}
+    assert len(inside.images) == np.unique(inside.pairs).size
+    with pytest.raises(FrfwError, match="'p99' is neither"):
+        load_pairs({"path": str(pair_csv), "keep": "p99"})
+
+
+def test_missing_images_are_listed_then_skipped(pair_csv):
+    gone = load_pairs(pair_csv).images.items[3]
+    gone.unlink()
+    with pytest.raises(FrfwError, match=rf"images are missing: {gone}; --skip-missing"):
+        load_pairs(pair_csv)
+    found = load_pairs({"path": str(pair_csv), "skip_missing": True})
+    assert 0 < len(found) < 40
+    assert found.details["skipped_pairs"] > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path_a,path_c,same\n", "no column 'path_b'. Did you mean 'path_c'"),
+        ("path_a,path_b,same\n", "lists no pair"),
+        ("path_a,path_b,same\np00/a.png,p00/b.png,maybe\n", "line 2: same is 'maybe'"),
+        ("path_a,path_b,same\n,p00/p00_0002.png,1\n", "line 2: a path is empty"),
+        ("path_a,path_b,same\n../p00/p00_0001.png,p00/p00_0002.png,1\n", "leads out of"),
+        (
+            "path_a,path_b,same\np00/p00_0001.png,p00/p00_0002.png,1\n"
+            "p00/p00_0002.png,p00/p00_0001.png,1\n",
+            "1 pairs come more than once, e.g. pair 1 is pair 0 again",
+        ),
+    ],
+)
+def test_bad_csv(people, text, message):
+    (people / "bad.csv").write_text(text)
+    with pytest.raises(FrfwError) as caught:
+        load_pairs(people / "bad.csv")
+    assert message in str(caught.value)
+
+
+def test_embeddings_of_ones_own(tmp_path, embed):
+    rng = np.random.default_rng(0)
+    a, same = rng.standard_normal((60, 8)), np.arange(60) % 2 == 0
+    b = np.where(same[:, None], a + 0.1, rng.standard_normal((60, 8)))
+    np.savez(tmp_path / "own.npz", embeddings_a=a, embeddings_b=b, same=same)
+    result = evaluate_sets(embed, {"own": tmp_path / "own.npz"}, bootstrap=20)["own"]
+    assert result.auc > 0.99
+    assert set(result.intervals) >= {"accuracy", "auc", "eer", "tar@0.1"}
+    np.savez(tmp_path / "bad.npz", embeddings=a, pairs=[[0, 60]], same=[True])
+    with pytest.raises(FrfwError, match=r"rows outside 0\.\.59"):
+        load_pairs(tmp_path / "bad.npz")
+    a[4] = np.nan
+    np.savez(tmp_path / "nan.npz", embeddings_a=a, embeddings_b=b, same=same)
+    with pytest.raises(FrfwError, match="nan: the first embedding of pair 4 is not numbers"):
+        evaluate_sets(embed, {"nan": tmp_path / "nan.npz"})
+
+
+def test_missing_sets_are_skipped_unless_alone(pair_csv, caplog):
+    sets = {"here": str(pair_csv), "gone": str(pair_csv.parent / "gone.bin")}
+    assert list(open_sets(sets)) == ["here"]
+    assert "gone is skipped" in caplog.text
+    with pytest.raises(FrfwError, match=r"gone.bin does not exist"):
+        open_sets({"gone": sets["gone"]})
+
+
+def test_nan_embeddings_name_the_image(pair_csv, embed):
+    def broken(images):
+        return embed(images) * float("nan")
+
+    with pytest.raises(FrfwError, match=r"p\d\d_000\d.png: its embedding is not numbers"):
+        evaluate_sets(broken, {"set": pair_csv}, HOW)
+
+
+def test_rfw_groups(people, tmp_path, embed):
+    for group in ("African", "Asian"):
+        shutil.copytree(people, tmp_path / "rfw" / "data" / group)
+        lines = [f"p{i:02d}\t1\t2" for i in range(12)]
+        lines += [f"p{i:02d}\t1\tp{(i + 1) % 12:02d}\t3" for i in range(12)]
+        txts = tmp_path / "rfw" / "txts" / group
+        txts.mkdir(parents=True)
+        body = "\n".join(line for pair in zip(lines[:12], lines[12:]) for line in pair)
+        (txts / f"{group}_pairs.txt").write_text(body + "\n")
+    found = load_pairs({"path": str(tmp_path / "rfw"), "layout": "rfw"})
+    assert len(found) == 48
+    result = evaluate_sets(embed, {"rfw": found}, HOW)["rfw"]
+    assert list(result.groups) == ["African", "Asian"]
+    assert result.groups["Asian"]["pair_count"] == 24
+
+
+def test_xqlfw_is_lfw_with_its_own_list(people):
+    lines = ["2\t3"]
+    for fold in range(2):
+        lines += [f"p{fold * 3 + i:02d}\t1\t2" for i in range(3)]
+        lines += [f"p{fold * 3 + i:02d}\t1\tp{fold * 3 + i + 6:02d}\t2" for i in range(3)]
+    (people / "xqlfw_pairs.txt").write_text("\n".join(lines) + "\n")
+    found = load_pairs({"path": str(people), "layout": "xqlfw"})
+    assert found.name == "xqlfw"
+    assert len(found) == 12
+    assert np.array_equal(found.folds, np.repeat([0, 1], 6))
+
+
+def test_unknown_options_are_named(pair_csv):
+    with pytest.raises(FrfwError, match="Did you mean 'exclude'"):
+        load_pairs({"path": str(pair_csv), "excude": "p00"})
+    with pytest.raises(FrfwError, match="Did you mean 'lfw'"):
+        load_pairs({"path": str(Path(pair_csv).parent), "layout": "lwf"})
