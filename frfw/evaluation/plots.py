@@ -84,8 +84,8 @@ def robustness_figure(result: RobustnessResult) -> Figure:
     """Draw accuracy from unchanged to strongest, a line a change; steps, not units, across."""
     axes = _figure(f"robustness: {result.name}", "strength", "10-fold accuracy", (6.4, 4.4))
     longest = 0
-    for name in dict.fromkeys(row["change"] for row in result.rows):
-        graded = [row for row in result.rows if row["change"] == name]
+    for name in dict.fromkeys(row["kind"] for row in result.rows):
+        graded = [row for row in result.rows if row["kind"] == name]
         longest = max(longest, len(graded))
         rates = [result.clean["accuracy"], *(row["accuracy"] for row in graded)]
         label = f"{name} " + ", ".join(f"{row['strength']:g}" for row in graded)

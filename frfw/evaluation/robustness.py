@@ -27,7 +27,7 @@ class RobustnessResult:
     Attributes:
         name: of the pair set.
         clean: accuracy, auc, eer and tar (at `far`) of the unchanged images.
-        rows: one for every change and strength: change, unit, strength and the same figures.
+        rows: one for every change and strength: kind, unit, strength and the same figures.
         far: the FAR that tar belongs to.
         both: whether both images of a pair were changed, or the second alone.
     """
@@ -37,15 +37,6 @@ class RobustnessResult:
     rows: list[dict[str, Any]]
     far: float
     both: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain types, fit for JSON."""
-        return dict(self.__dict__)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RobustnessResult:
-        """Build it from `to_dict`'s result."""
-        return cls(**values)
 
 
 def robustness(
@@ -82,9 +73,7 @@ def robustness(
         for strength in change.strengths:
             changed = extract(embed, pairs.images, how, _changer(change, strength, seed))
             figures = _figures(pairs, changed if both else clean, changed, folds, far)
-            rows.append(
-                {"change": change.name, "unit": change.unit, "strength": strength, **figures}
-            )
+            rows.append({"kind": change.name, "unit": change.unit, "strength": strength, **figures})
     return RobustnessResult(pairs.name, _figures(pairs, clean, clean, folds, far), rows, far, both)
 
 
@@ -105,11 +94,11 @@ def _figures(
 
 def robustness_table(result: RobustnessResult) -> str:
     """Return the accuracies (TAR in brackets) as text: a row a change, mild to strong."""
-    names = list(dict.fromkeys(row["change"] for row in result.rows))
+    names = list(dict.fromkeys(row["kind"] for row in result.rows))
     rows = [[result.name, "unit", "mild", *[""] * 2, "strong"]]
     rows.append(["unchanged", "", _cell(result.clean, None)])
     for name in names:
-        graded = [row for row in result.rows if row["change"] == name]
+        graded = [row for row in result.rows if row["kind"] == name]
         rows.append([name, graded[0]["unit"], *(_cell(row, row["strength"]) for row in graded)])
     foot = f"each: strength: accuracy (TAR at FAR {result.far:g}), per cent; "
     changed = "both images changed" if result.both else "second image of each pair changed"
@@ -122,9 +111,14 @@ def _cell(figures: dict[str, Any], strength: float | None) -> str:
 
 
 def save_robustness(results: Sequence[RobustnessResult], folder: str | Path) -> Path:
-    """Write `robustness.json`: {"sets": {name: RobustnessResult.to_dict()}}."""
+    """Write `robustness.json`, which the report reads: every row with its set, clean accuracies."""
     path = Path(folder) / "robustness.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"sets": {result.name: result.to_dict() for result in results}}
+    content = {
+        "rows": [{"set": result.name, **row} for result in results for row in result.rows],
+        "clean": {result.name: result.clean["accuracy"] for result in results},
+        "far": {result.name: result.far for result in results},
+        "both_changed": {result.name: result.both for result in results},
+    }
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path

@@ -12,7 +12,6 @@ from frfw.errors import FrfwError
 from frfw.evaluation import Extraction, load_pairs
 from frfw.evaluation.changes import CHANGES
 from frfw.evaluation.robustness import (
-    RobustnessResult,
     robustness,
     robustness_table,
     save_robustness,
@@ -63,9 +62,11 @@ def test_robustness_of_a_set(pair_csv, tmp_path):
     how = Extraction(size=32, batch_size=16)
     result = robustness(embed, pairs, how, changes=["blur", "occlusion"])
     assert len(result.rows) == 8
-    assert result.rows[-1]["auc"] < result.clean["auc"]
+    assert result.rows[-1]["auc"] <= result.clean["auc"]
+    assert [row["strength"] for row in result.rows[:4]] == [0.5, 1, 2, 3]
     assert "occlusion" in robustness_table(result)
     content = json.loads(save_robustness([result], tmp_path).read_text())
-    assert RobustnessResult.from_dict(content["sets"]["pairs"]) == result
+    assert content["clean"] == {"pairs": result.clean["accuracy"]}
+    assert [row["accuracy"] for row in content["rows"]] == [r["accuracy"] for r in result.rows]
     with pytest.raises(FrfwError, match="Did you mean 'blur'"):
         robustness(embed, pairs, how, changes=["blurr"])
