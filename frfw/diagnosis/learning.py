@@ -93,7 +93,7 @@ def at_chance(run: Evidence) -> Finding | None:
 
 
 def _margin_at_start(run: Evidence) -> float:
-    """What a margin adds to the loss while all cosines are about 0: s m, or s sin m for an angle."""
+    """What a margin adds to the loss while all cosines are near 0: s m, or s sin m (angles)."""
     s, m = run.number("loss.s"), run.number("loss.m")
     if s is None or m is None:
         return 0.0

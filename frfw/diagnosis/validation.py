@@ -61,19 +61,20 @@ def validation_falling(run: Evidence) -> Finding | None:
             )
     if not fallen:
         return None
-    learnt = len(accuracy) > 0 and accuracy.mean() > 0.95
+    seen = "; ".join(fallen)
+    keep = "checkpoints/best.pt holds the best step"
+    if len(accuracy) > 0 and accuracy.mean() > 0.95:
+        return Finding(
+            "validation_falling",
+            "warning",
+            f"{seen}; training accuracy {100 * accuracy.mean():.0f} %",
+            "the network learns the training identities by heart",
+            [keep, "more augmentation, backbone.dropout=0.4, more identities, or fewer epochs"],
+        )
     return Finding(
         "validation_falling",
         "warning",
-        "; ".join(fallen)
-        + (f"; training accuracy {100 * accuracy.mean():.0f} %" if learnt else ""),
-        "the network learns the training identities by heart"
-        if learnt
-        else "the later steps made the embeddings worse: a rate too high for this stage of training",
-        [
-            "checkpoints/best.pt holds the best step",
-            "more augmentation, backbone.dropout=0.4, more identities, or fewer epochs"
-            if learnt
-            else "a schedule that falls earlier (schedule=cosine), a lower optimizer.base_lr",
-        ],
+        seen,
+        "the later steps made the embeddings worse: a rate too high for this stage of training",
+        [keep, "a schedule that falls earlier (schedule=cosine), a lower optimizer.base_lr"],
     )
