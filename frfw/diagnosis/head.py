@@ -89,10 +89,7 @@ def feature_norm(run: Evidence) -> Finding | None:
     norms = norms[np.isfinite(norms)]
     if len(norms) < 8:
         return None
-    first, late = (
-        float(np.median(norms[: len(norms) // 4])),
-        float(run.late("head/feature_norm")[-1]),
-    )
+    first, late = float(np.median(norms[: len(norms) // 4])), float(norms[-1])
     if first > 0 and 1e-2 * first <= late <= 30 * first:
         return None
     return Finding(

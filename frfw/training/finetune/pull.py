@@ -37,6 +37,8 @@ class Pull:
 
     def __call__(self, pixels: Tensor, embeddings: Tensor) -> Tensor:
         """Return the scalar term for `embeddings` (B, dim) of normalised `pixels` (B, 3, H, W)."""
+        if next(self.initial.parameters()).device != pixels.device:
+            self.initial.to(pixels.device)  # the copy was made before the model was placed
         with torch.no_grad():
             target = self.initial(pixels).float()
         embeddings = embeddings.float()

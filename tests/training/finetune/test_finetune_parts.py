@@ -225,13 +225,13 @@ def test_pull_is_zero_at_the_start_and_draws_back(kind):
 
 
 def test_pull_values_by_hand():
-    class Fixed(nn.Module):
+    class Fixed(nn.Linear):
         def forward(self, x):
             return torch.tensor([[1.0, 0.0], [0.0, 2.0]])
 
     e = torch.tensor([[0.0, 3.0], [0.0, 1.0]])
-    assert Pull(Fixed(), "cosine", 2.0)(e, e).item() == pytest.approx(2 * (1 + 0) / 2)
-    assert Pull(Fixed(), "l2", 2.0)(e, e).item() == pytest.approx(2 * (1 + 9 + 0 + 1) / 4)
+    assert Pull(Fixed(1, 1), "cosine", 2.0)(e, e).item() == pytest.approx(2 * (1 + 0) / 2)
+    assert Pull(Fixed(1, 1), "l2", 2.0)(e, e).item() == pytest.approx(2 * (1 + 9 + 0 + 1) / 4)
 
 
 def test_configs_have_all_keys_and_the_neutral_values():
