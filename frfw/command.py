@@ -13,7 +13,7 @@ from frfw.errors import FrfwError
 
 
 def run(main: Callable[[], Any]) -> None:
-    """Call `main`; print an exception as one line (a traceback with FRFW_TRACEBACK=1) and exit 1."""
+    """Call `main`; say an exception in one line (FRFW_TRACEBACK=1: all of it), exit 1."""
     try:
         main()
     except KeyboardInterrupt:
@@ -65,7 +65,16 @@ def _compose_and_call(config_name: str, main: Callable[[Any], Any]) -> None:
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on to us instead of printing
     entry = hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")
+
+    def job(cfg: Any) -> Any:
+        try:
+            return main(cfg)
+        except Exception as error:  # Hydra would print its own lines about it first
+            report(error)
+            sys.exit(1)
+
+    job.__module__ = main.__module__
     try:
-        entry(main)()
+        entry(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise FrfwError(explain(error, config_name, sys.argv[1:])) from error

@@ -34,7 +34,7 @@ class Batches:
             world=parts.ranks.world,
             start_step=start_step,
             steps=plan.steps,
-            augment=create_augment(parts.config["augment"]),
+            augment=create_augment(parts.config["augment"]["name"]),
             seed=parts.config["seed"],
             workers=_workers(data["workers"], parts.ranks.world),
             pin_memory=parts.ranks.device.type == "cuda",

@@ -18,12 +18,12 @@ from frfw.training.batches import Batches
 from frfw.training.batchnorm import synchronise
 from frfw.training.distributed import Ranks
 from frfw.training.ema import WeightAverage
+from frfw.training.finetune import FineTuning
 from frfw.training.model import FaceModel
 from frfw.training.optimizer import create_optimizer, decay_groups, scaled_lr
 from frfw.training.precision import Precision
 from frfw.training.schedule import Schedule
 from frfw.training.step import ForwardBackward
-from frfw.training.tuner import Tuner
 
 Config = dict[str, Any]
 
@@ -44,7 +44,8 @@ class Parts:
     precision: Precision
     forward_backward: ForwardBackward
     ema: WeightAverage | None
-    tuner: Tuner
+    tuning: FineTuning
+    notes: list[str]
     ranks: Ranks
 
     @property
@@ -89,12 +90,16 @@ def build(config: Config, ranks: Ranks) -> Parts:
         settings["steps"],
     )
     preprocessing = dataset.preprocessing
-    model = build_model(config, dataset.num_classes, dataset.size, ranks)
-    tuner = Tuner(config, model, dataset, plan.steps)
+    tuning = FineTuning(config["finetune"], config["init_from"])
+    model, notes = build_model(config, dataset.num_classes, dataset.size, ranks, tuning)
+    formula = model.head.formula if model.head is not None else None
+    tuning.follow(model.backbone, formula, plan.steps)
     optimizer = config["optimizer"]
     lr = scaled_lr(optimizer["base_lr"], optimizer["base_batch"], plan.global_batch)
     precision = Precision(settings["precision"], ranks.device, ranks.group)
-    step = ForwardBackward(model, precision, preprocessing.mean, preprocessing.std, config["seed"])
+    step = ForwardBackward(
+        model, precision, preprocessing.mean, preprocessing.std, config["seed"], tuning.pull
+    )
     ema = WeightAverage(model.backbone, settings["ema"]) if settings["ema"] else None
     return Parts(
         config=config,
@@ -103,13 +108,14 @@ def build(config: Config, ranks: Ranks) -> Parts:
         plan=plan,
         preprocessing=preprocessing,
         model=model,
-        optimizers=build_optimizers(config, model, tuner, lr),
+        optimizers=build_optimizers(config, model, tuning, lr),
         lr=lr,
         schedule=build_schedule(config["schedule"], plan),
         precision=precision,
         forward_backward=step,
         ema=ema,
-        tuner=tuner,
+        tuning=tuning,
+        notes=notes,
         ranks=ranks,
     )
 
@@ -123,11 +129,18 @@ def build_backbone(config: Config, size: int) -> nn.Module:
     return create_backbone(options.pop("name"), **options)
 
 
-def build_model(config: Config, classes: int, size: int, ranks: Ranks) -> FaceModel:
-    """Create backbone, classifier and extra loss for `classes` identities, on this rank's device."""
+def build_model(
+    config: Config, classes: int, size: int, ranks: Ranks, tuning: FineTuning
+) -> tuple[FaceModel, list[str]]:
+    """Create backbone, classifier and extra loss for `classes` identities, on the device.
+
+    Returns:
+        the model, and lines that say what fine-tuning did to it.
+    """
     torch.manual_seed(config["seed"])  # the same initial weights on every rank
     settings = config["trainer"]
     backbone = build_backbone(config, size)
+    notes = tuning.prepare(backbone)
     dim = backbone.embedding_dim
     loss = dict(config["loss"])
     name = loss.pop("name")
@@ -148,7 +161,7 @@ def build_model(config: Config, classes: int, size: int, ranks: Ranks) -> FaceMo
         extra = create_embedding_loss(extra_name, dim, classes, **extra_options)
     if settings["sync_batchnorm"]:
         backbone = synchronise(backbone, ranks)
-    return FaceModel(
+    model = FaceModel(
         backbone,
         head,
         extra,
@@ -157,6 +170,7 @@ def build_model(config: Config, classes: int, size: int, ranks: Ranks) -> FaceMo
         channels_last=settings["channels_last"],
         compiled=settings["compile"],
     )
+    return model, notes
 
 
 def _classifier(
@@ -176,7 +190,7 @@ def _classifier(
 
 
 def build_optimizers(
-    config: Config, model: FaceModel, tuner: Tuner, lr: float
+    config: Config, model: FaceModel, tuning: FineTuning, lr: float
 ) -> dict[str, torch.optim.Optimizer]:
     """One optimizer for each of backbone, head and extra loss, so that each can be stored alone."""
     options = dict(config["optimizer"])
@@ -184,7 +198,7 @@ def build_optimizers(
         options.pop(key)
     name, decay = options.pop("name"), options.pop("weight_decay")
     head_decay, head_factor = options.pop("head_weight_decay"), options.pop("head_lr_factor")
-    groups = {"backbone": tuner.backbone_groups(decay)}
+    groups = {"backbone": tuning.parameter_groups(model.backbone, decay)}
     if model.head is not None:
         groups["head"] = decay_groups(model.head, head_decay, head_factor)
     if model.extra is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ from frfw.errors import FrfwError
 from frfw.training import distributed
 from frfw.training.launch import launch
 from frfw.training.run_folder import RunFolder
+from frfw.training.stopping import EXIT_CODE
 
 # What a resumed run may not change: it would be another run.
 _FIXED = ("loss", "weighting", "extra_loss", "backbone", "seed", "data.path")
+_TIME = "%Y%m%d-%H%M%S"
 
 
 def run_single(cfg: DictConfig, overrides: list[str]) -> dict[str, Any]:
@@ -25,7 +29,10 @@ def run_single(cfg: DictConfig, overrides: list[str]) -> dict[str, Any]:
         cfg, run_dir = _resumed(Path(str(cfg.resume)), overrides)
     else:
         run_dir = Path(cfg.runs) / _name(cfg)
-    return launch(_resolve(cfg), run_dir, overrides)
+    result = launch(_resolve(cfg), run_dir, overrides)
+    if result["status"] == "stopped":
+        sys.exit(EXIT_CODE)
+    return result
 
 
 def run_sweep_job(cfg: DictConfig, overrides: list[str], folder: Path) -> None:
@@ -44,7 +51,9 @@ def run_sweep_job(cfg: DictConfig, overrides: list[str], folder: Path) -> None:
         OmegaConf.update(cfg, "resume", "auto")  # a job that was cut off goes on
     print(f"job {run.path}", flush=True)
     try:
-        launch(_resolve(cfg), run.path, overrides)
+        result = launch(_resolve(cfg), run.path, overrides)
+        if result["status"] == "stopped":
+            sys.exit(EXIT_CODE)  # told to stop: the jobs after this one are not started either
     except Exception as error:
         command.report(error)
         run.path.mkdir(parents=True, exist_ok=True)
@@ -57,7 +66,9 @@ def _name(cfg: DictConfig) -> str:
     if cfg.name is not None:
         return str(cfg.name)
     backbone = str(cfg.backbone.name).replace("/", "-")
-    return f"{cfg.loss.name}-{backbone}-{time.strftime('%Y%m%d-%H%M%S')}"
+    # Processes of one torchrun must agree, also when it starts them again: its process number.
+    when = f"torchrun{os.getppid()}" if distributed.under_torchrun() else time.strftime(_TIME)
+    return f"{cfg.loss.name}-{backbone}-{when}"
 
 
 def _resolve(cfg: DictConfig) -> dict[str, Any]:

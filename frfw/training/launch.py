@@ -9,6 +9,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from torch.distributed.elastic.multiprocessing.errors import record
+
 from frfw.errors import FrfwError
 from frfw.training import distributed
 
@@ -60,6 +62,7 @@ def _limit_threads(config: dict[str, Any]) -> None:
         torch.set_num_threads(threads)
 
 
+@record
 def _worker(config_json: str, run_dir: str, overrides: list[str]) -> Result:
     """Entry point of a spawned worker; its first error is handed to the launcher."""
     from frfw import command
@@ -73,7 +76,7 @@ def _worker(config_json: str, run_dir: str, overrides: list[str]) -> Result:
 
 
 def _elastic(devices: int, config: dict[str, Any], run_dir: Path, overrides: list[str]) -> Result:
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, record
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     settings = LaunchConfig(
@@ -90,9 +93,7 @@ def _elastic(devices: int, config: dict[str, Any], run_dir: Path, overrides: lis
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
     try:
-        results = elastic_launch(settings, record(_worker))(
-            json.dumps(config), str(run_dir), overrides
-        )
+        results = elastic_launch(settings, _worker)(json.dumps(config), str(run_dir), overrides)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode > 0 and failure.exitcode not in (1,):

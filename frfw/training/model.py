@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,9 @@ class FaceModel(nn.Module):
             return module
         ids = [self.ranks.device.index] if self.ranks.device.type == "cuda" else None
         # Buffers are averaged before saving and evaluating (batchnorm.py), not copied each step.
-        return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+        names = inspect.signature(DistributedDataParallel).parameters
+        key = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+        return DistributedDataParallel(module, device_ids=ids, **{key: False})
 
     @property
     def wrapped(self) -> nn.Module:

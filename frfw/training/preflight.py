@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from frfw.errors import FrfwError
+from frfw.training import rank_checks
 
 if TYPE_CHECKING:
     from frfw.training.trainer import Trainer
@@ -20,6 +21,8 @@ def check(trainer: Trainer) -> None:
     Raises:
         FrfwError: the first thing that would spoil the run, with what to do.
     """
+    rank_checks.self_test(trainer.ranks)
+    rank_checks.same_everywhere(trainer.ranks, trainer.config, trainer.parts.dataset.fingerprint)
     labels(trainer)
     folder(trainer)
     announce(trainer)
@@ -83,8 +86,11 @@ def announce(trainer: Trainer) -> None:
     say(f"run {trainer.folder.path} on {trainer.ranks.device} ({trainer.ranks.world} process(es))")
     say(f"data: {len(parts.dataset)} images of {parts.dataset.num_classes} identities")
     say(
-        f"model: {config['backbone']['name']}, {count:.2f} M parameters; loss {config['loss']['name']}"
+        f"model: {config['backbone']['name']}, {count:.2f} M parameters; "
+        f"loss {config['loss']['name']}"
     )
+    for note in parts.notes:
+        say(note)
     say(f"{parts.plan}")
     optimizer = config["optimizer"]
     say(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frfw.tracking import Progress, Tracker, head_statistics, write_environment, write_report
@@ -86,8 +87,15 @@ class Recorder:
         else:
             self.tracker.finish(*_summary(self._trainer.config, result))
             self.tracker.flush()
-            self.message(f"report: {write_report(run)}")
+            self._report(run)
             self.message(f"TensorBoard: tensorboard --logdir {run / 'tensorboard'}")
+
+    def _report(self, run: Path) -> None:
+        """Write report.html; a trained run is not lost because its report failed."""
+        try:
+            self.message(f"report: {write_report(run)}")
+        except Exception as error:
+            self.message(f"warning: no report ({error}); try python -m frfw.report {run}")
 
     def close(self) -> None:
         """Flush and close all files."""

@@ -61,7 +61,7 @@ class RunFolder:
                 self._write(self.overrides_file, yaml.safe_dump(overrides))
         except OSError as error:
             raise FrfwError(
-                f"cannot write run folder {self.path}: {error.strerror}; set runs= to another folder"
+                f"cannot write run folder {self.path}: {error.strerror}; set runs= elsewhere"
             ) from error
 
     def write_result(self, result: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from frfw.training.finetune.pull import Pull
 from frfw.training.model import FaceModel, LossValue
 from frfw.training.precision import Precision
 
@@ -38,6 +39,7 @@ class ForwardBackward:
         precision: of the backbone.
         pixel_mean, pixel_std: of the pre-processing, in units of uint8.
         seed: dropout depends on (seed, step, micro-batch, rank) alone.
+        pull: fine-tuning's term towards the initial embeddings, or None.
     """
 
     def __init__(
@@ -47,8 +49,9 @@ class ForwardBackward:
         pixel_mean: float,
         pixel_std: float,
         seed: int,
+        pull: Pull | None = None,
     ) -> None:
-        self.model, self.precision, self.seed = model, precision, seed
+        self.model, self.precision, self.seed, self.pull = model, precision, seed, pull
         self._pixel = (pixel_mean, pixel_std)
 
     def __call__(self, micro_batches: Sequence[Any], step: int) -> StepResult:
@@ -71,9 +74,10 @@ class ForwardBackward:
         losses, embeddings, value = [], [], None
         for number, batch in enumerate(micro_batches):
             with self._sync_only(number == count - 1):
-                x = self._embed(batch, step, number)
+                x, pulled = self._embed(batch, step, number)
                 value = self.model.loss(x, batch.labels.to(x.device, non_blocking=True))
-                self.precision.scaler.scale(value.total / count).backward()
+                total = value.total if pulled is None else value.total + pulled
+                self.precision.scaler.scale(total / count).backward()
             losses.append(value.total.detach())
             embeddings.append(x.detach())
         return StepResult(torch.stack(losses).mean(), value, torch.cat(embeddings))
@@ -81,7 +85,7 @@ class ForwardBackward:
     def _two_passes(self, micro_batches: Sequence[Any], step: int) -> StepResult:
         buffers = [b.clone() for b in self.model.backbone.buffers()]
         with torch.no_grad():
-            parts = [self._embed(b, step, number) for number, b in enumerate(micro_batches)]
+            parts = [self._embed(b, step, number)[0] for number, b in enumerate(micro_batches)]
             for buffer, before in zip(self.model.backbone.buffers(), buffers):
                 buffer.copy_(before)  # the second pass moves batch norm's statistics, once
         x = torch.cat(parts).requires_grad_()
@@ -91,13 +95,21 @@ class ForwardBackward:
         pieces = x.grad.split([len(p) for p in parts])
         for number, (batch, gradient) in enumerate(zip(micro_batches, pieces)):
             with self._sync_only(number == len(parts) - 1):
-                self._embed(batch, step, number).backward(gradient)
+                again, pulled = self._embed(batch, step, number)
+                surrogate = (again * gradient).sum()  # its gradient in `again` is `gradient`
+                if pulled is not None:
+                    surrogate = surrogate + self.precision.scaler.scale(pulled / len(parts))
+                surrogate.backward()
         return StepResult(value.total.detach(), value, x.detach())
 
-    def _embed(self, batch: Any, step: int, number: int) -> Tensor:
+    def _embed(self, batch: Any, step: int, number: int) -> tuple[Tensor, Tensor | None]:
+        """Return a micro-batch's embeddings, and the pull's term where there is one."""
         torch.manual_seed(self._draw_seed(step, number))
+        pixels = self.model.pixels(batch.images, *self._pixel)
         with self.precision.autocast():
-            return self.model.wrapped(self.model.pixels(batch.images, *self._pixel))
+            x = self.model.wrapped(pixels)
+            needed = self.pull is not None and torch.is_grad_enabled()
+            return x, self.pull(pixels, x) if needed else None
 
     def _draw_seed(self, step: int, number: int) -> int:
         key = f"{self.seed}/{step}/{number}/{self.model.ranks.rank}".encode()

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from frfw.training.validation import Validator
 
 from frfw.errors import FrfwError
-from frfw.training import batchnorm, preflight, resume
+from frfw.training import batchnorm, preflight, resume, start_from
 from frfw.training.batches import Batches
 from frfw.training.build import Parts, build
 from frfw.training.distributed import Ranks, barrier
@@ -22,6 +21,7 @@ from frfw.training.recorder import Recorder
 from frfw.training.run_folder import RunFolder
 from frfw.training.step import StepResult
 from frfw.training.stopping import StopRequest
+from frfw.training.validation import Validator
 
 Config = dict[str, Any]
 
@@ -60,6 +60,8 @@ class Trainer:
             if self.settings["dry_run"]:
                 return self._end("dry_run", started)
             resume.restore(self, found)
+            if found is None:
+                start_from.place_head(self)
             self.faults = FaultHandler(self)
             self.validator = Validator(self)
             with StopRequest(self.ranks) as stop:
@@ -106,7 +108,7 @@ class Trainer:
         if model.head is not None:
             model.head.statistics = logging
         lr = parts.lr * parts.schedule.factor(self.step) * self.faults.lr_factor
-        parts.tuner.before_step(self.step)
+        parts.tuning.before_step(self.step)
         for optimizer in parts.optimizers.values():
             set_lr(optimizer, lr)
         self.guard.begin()

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ def test_factor_stays_in_bounds_and_never_rises_after_warmup(name, steps, warmup
     factors = [schedule.factor(k) for k in range(steps)]
     assert all(0 <= f <= 1 for f in factors)
     after = factors[schedule.warmup_steps :]
-    assert all(a >= b for a, b in zip(after, after[1:]))
+    assert all(a >= b for a, b in pairwise(after))
 
 
 def test_warmup_is_linear_and_ends_at_one():

@@ -1,0 +1,154 @@
+"""Verification during training, on all ranks, with the weights that would be shipped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from frfw.evaluation import Extraction, PairSet, VerificationResult, evaluate_sets, open_sets
+from frfw.evaluation.plots import histogram_figure, roc_figure
+from frfw.tracking.projector import choose_identities
+from frfw.tracking.worst import store_worst
+from frfw.training import batchnorm
+
+if TYPE_CHECKING:
+    from frfw.training.trainer import Trainer
+
+_PROJECTED = (12, 8)  # identities and images of each for TensorBoard's projector
+
+
+class Validator:
+    """Scores the current network on the run's pair sets; keeps which step was the best.
+
+    With `trainer.ema` the averaged weights are scored. A named set that is missing was skipped
+    with a warning when the sets were opened.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._options = trainer.config.get("evaluation") or {}
+        self.sets: dict[str, PairSet] = open_sets(self._options.get("sets") or {})
+
+    @property
+    def network(self) -> nn.Module:
+        """The weights to ship: the averaged ones where the run keeps them."""
+        parts = self._trainer.parts
+        return parts.ema.module if parts.ema is not None else parts.backbone
+
+    def evaluate(self) -> None:
+        """Score all sets and log them; the last time, keep results and figures too."""
+        trainer = self._trainer
+        batchnorm.average_statistics(trainer.parts.backbone, trainer.ranks)
+        last = trainer.step == trainer.plan.steps
+        results = self._score()
+        if results:
+            self._log(results)
+        if last and trainer.ranks.is_main:
+            self._keep(results)
+            if trainer.settings["embeddings"]:
+                self._project()
+
+    def _score(self) -> dict[str, VerificationResult]:
+        network, options = self.network, self._options
+        if not self.sets:
+            return {}
+        how = Extraction(
+            size=self._trainer.parts.preprocessing.size,
+            flip=options["flip"],
+            batch_size=options["batch_size"],
+            precision=options["precision"],
+            device=str(self._trainer.ranks.device),
+            workers=options["workers"],
+        )
+        training = network.training
+        network.eval()
+        try:
+            return evaluate_sets(
+                self._embed,
+                self.sets,
+                how,
+                folds=options["folds"],
+                bootstrap=options["bootstrap"] if self._is_last else 0,
+                seed=options["seed"],
+            )
+        finally:
+            network.train(training)
+
+    @property
+    def _is_last(self) -> bool:
+        return self._trainer.step == self._trainer.plan.steps
+
+    def _embed(self, images: Tensor) -> Tensor:
+        parts = self._trainer.parts
+        mean, std = parts.preprocessing.mean, parts.preprocessing.std
+        return self.network(parts.model.pixels(images, mean, std))
+
+    def _log(self, results: dict[str, VerificationResult]) -> None:
+        trainer = self._trainer
+        scalars: dict[str, float] = {}
+        for name, result in results.items():
+            scalars |= {f"val/{name}/{k}": float(v) for k, v in figures(result).items()}
+            trainer.metrics[name] = figures(result)
+        trainer.recorder.tracker.scalars(trainer.step, scalars)
+        words = ", ".join(f"{n} {100 * r.accuracy:.2f} %" for n, r in results.items())
+        trainer.recorder.message(f"step {trainer.step}: verification {words}")
+        mean = float(np.mean([r.accuracy for r in results.values()]))
+        best = trainer.best["value"]
+        if best is None or mean > best:
+            trainer.best = {"metric": "mean accuracy", "value": mean, "step": trainer.step}
+
+    def _keep(self, results: dict[str, VerificationResult]) -> None:
+        trainer, size = self._trainer, self._trainer.parts.preprocessing.size
+        folder, tracker = trainer.folder.evaluation, trainer.recorder.tracker
+        for name, result in results.items():
+            result.save(folder)
+            tracker.figure(trainer.step, f"histogram/{name}", histogram_figure(result))
+            images = self.sets[name].images
+            if images is not None and result.pairs is not None:
+                cosine = 1 - result.threshold / 2  # of unit vectors: |a - b|² = 2 - 2 cos
+                store_worst(
+                    folder,
+                    name,
+                    result.scores,
+                    result.same,
+                    result.pairs,
+                    lambda i, images=images: images.read(i, size),
+                    cosine,
+                )
+        if results:
+            tracker.figure(trainer.step, "roc", roc_figure(results))
+
+    @torch.inference_mode()
+    def _project(self) -> None:
+        """Embed a few training identities for TensorBoard's projector."""
+        parts = self._trainer.parts
+        rows = choose_identities(parts.dataset.labels, *_PROJECTED)
+        images = np.stack([parts.dataset[int(i)] for i in rows])
+        network = self.network
+        training = network.training
+        network.eval()
+        embeddings = self._embed(torch.from_numpy(images).permute(0, 3, 1, 2)).float()
+        network.train(training)
+        embeddings = nn.functional.normalize(embeddings, dim=1)
+        names = [str(parts.dataset.identity_names[int(parts.dataset.labels[i])]) for i in rows]
+        self._trainer.recorder.tracker.embedding(
+            self._trainer.step, "identities", embeddings, names, images
+        )
+
+
+def figures(result: VerificationResult) -> dict[str, Any]:
+    """Return the figures of a result that a table or a curve shows, as plain numbers."""
+    kept = {
+        "accuracy": result.accuracy,
+        "std": result.std,
+        "exact_accuracy": result.exact_accuracy,
+        "auc": result.auc,
+        "eer": result.eer,
+    }
+    for target, tar in result.tar_at_far.items():
+        if tar is not None:
+            kept[f"tar_at_far_{target:g}"] = tar
+    return {k: float(v) for k, v in kept.items()}
