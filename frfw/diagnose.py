@@ -46,18 +46,22 @@ def read_evidence(folder: str | Path, classes: int | None = None) -> Evidence:
             f"{folder}/metrics.jsonl has no training step yet: the run stopped before its first "
             f"logged step; the reason is in {folder}/log.txt"
         )
-    return Evidence(found.curves, found.config, classes or logged_classes(found))
+    return Evidence(
+        found.curves,
+        found.config,
+        classes=classes or logged_number(found, r"images of (\d+) identities"),
+        planned=logged_number(found, r"accumulated; (\d+) steps"),
+        result=found.result,
+    )
 
 
-def logged_classes(found: Run) -> int | None:
-    """Return the identities that the run's log names, or None."""
+def logged_number(found: Run, pattern: str) -> int | None:
+    """Return the number that `pattern` last finds in the run's log, or None."""
     log = found.folder / "log.txt"
     if not log.is_file():
         return None
-    lines = re.findall(
-        r"images of (\d+) identities", log.read_text(encoding="utf-8", errors="replace")
-    )
-    return int(lines[-1]) if lines else None
+    numbers = re.findall(pattern, log.read_text(encoding="utf-8", errors="replace"))
+    return int(numbers[-1]) if numbers else None
 
 
 def text(folder: str, evidence: Evidence, findings: list[Finding]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from frfw.diagnosis import head, learning, speed, validation
+from frfw.diagnosis import ending, head, learning, speed, validation
 from frfw.diagnosis.finding import LEVELS, Evidence, Finding
 
 SIGNATURES = (
+    ending.diverged,
     learning.not_finite,
     learning.collapsed,
     learning.at_chance,
@@ -17,6 +18,7 @@ SIGNATURES = (
     validation.validation_falling,
     speed.data_bound,
     speed.slowing,
+    ending.unfinished,
     head.margin_gap,
 )
 

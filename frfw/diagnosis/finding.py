@@ -43,11 +43,15 @@ class Evidence:
         curves: name to an object with `steps` (n,) and `values` (n,), sorted by step.
         config: the run's resolved config.
         classes: identities trained on, or None where nobody wrote it down.
+        planned: optimizer steps that the run was to have, or None.
+        result: what the run wrote when it ended (`status`, `error`), or empty.
     """
 
     curves: Mapping[str, Any]
     config: Mapping[str, Any]
     classes: int | None = None
+    planned: int | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
 
     def steps(self, name: str) -> np.ndarray:
         """Steps (n,) at which `name` was logged; empty where it never was."""

@@ -87,17 +87,17 @@ def feature_norm(run: Evidence) -> Finding | None:
     """Embedding lengths run away or vanish."""
     norms = run.values("head/feature_norm")
     norms = norms[np.isfinite(norms)]
-    if len(norms) < 8:
+    if len(norms) < 3:
         return None
-    first, late = float(np.median(norms[: len(norms) // 4])), float(norms[-1])
+    first, late = float(np.median(norms[: max(1, len(norms) // 4)])), float(norms[-1])
     if first > 0 and 1e-2 * first <= late <= 30 * first:
         return None
     return Finding(
         "feature_norm",
         "warning",
         f"the mean embedding length went from {first:.3g} to {late:.3g}",
-        "cosine losses do not see the length; it drifts when the weight decay on the last layers "
-        "and the gradient do not balance. Half precision and norm-based losses (AdaFace, MagFace) "
-        "suffer from it",
-        ["optimizer.weight_decay=5e-4 (the usual value)", "lower optimizer.base_lr"],
+        "within a few steps: a step was far too large and the network is about to diverge. Slowly: "
+        "weight decay and gradient do not balance; cosine losses do not see the length, but half "
+        "precision and losses that read it (AdaFace, MagFace) suffer",
+        ["lower optimizer.base_lr", "optimizer.weight_decay=5e-4 (the usual value)"],
     )

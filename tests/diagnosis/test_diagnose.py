@@ -14,11 +14,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frfw.diagnose import logged_classes, read_evidence
+from frfw.diagnose import read_evidence
 from frfw.diagnosis import Evidence, diagnose
 from frfw.diagnosis.finding import flat
 from frfw.errors import FrfwError
-from frfw.tracking.runs import Curve, load_run
+from frfw.tracking.runs import Curve
 
 CLASSES = 1000
 POINTS = 40
@@ -158,10 +158,29 @@ def test_constant_t_is_not_stuck(tmp_path):
 
 def test_class_count_comes_from_the_log(tmp_path):
     folder = write(tmp_path / "run", healthy())
-    assert logged_classes(load_run(folder)) == CLASSES
+    assert read_evidence(folder).classes == CLASSES
     (folder / "log.txt").unlink()
     assert read_evidence(folder).classes is None
     assert read_evidence(folder, 77).classes == 77
+
+
+def test_how_the_run_ended(tmp_path):
+    folder = write(tmp_path / "run", healthy())
+    with (folder / "log.txt").open("a") as log:
+        log.write("global batch 12 = 12 x 1 process x 1 accumulated; 5000 steps of 4.0 an epoch\n")
+    assert names(folder) == {"unfinished": "warning"}
+    (folder / "result.json").write_text(json.dumps({"status": "diverged", "error": "20 steps"}))
+    assert names(folder) == {"gave_up": "problem"}
+    (folder / "result.json").write_text(json.dumps({"status": "stopped"}))
+    assert names(folder) == {}
+
+
+def test_few_steps_are_enough_for_an_explosion():
+    curves = {
+        "train/loss": Curve(np.arange(1, 5), np.full(4, 35.0), np.arange(4)),
+        "head/feature_norm": Curve(np.arange(1, 5), np.array([5, 6500, 6e4, 6e4]), np.arange(4)),
+    }
+    assert [f.name for f in diagnose(Evidence(curves, CONFIG, CLASSES))] == ["feature_norm"]
 
 
 def test_a_run_without_steps_is_explained(tmp_path):
