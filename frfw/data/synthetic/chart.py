@@ -12,7 +12,7 @@ import numpy as np
 SCALE = 1.25
 S_MAX, T_MIN, T_MAX = 150.0, -118.0, 202.0
 SKIN = (int(2 * S_MAX * SCALE) + 1, int((T_MAX - T_MIN) * SCALE))  # width, height
-HAIR = (SKIN[0] + 2, 0, 96, SKIN[1])  # x, y, width, height
+HAIR = (SKIN[0] + 2, 0, 80, 220)  # x, y, width, height
 _PATCH_X = HAIR[0] + HAIR[2] + 2
 EAR = (_PATCH_X, 0, 48, 72)
 MASK = (_PATCH_X, 76, 48, 48)
@@ -77,11 +77,10 @@ def _fixed(points: np.ndarray) -> np.ndarray:
 
 
 def blend(sheet: np.ndarray, cover: np.ndarray, colour: np.ndarray) -> None:
-    """Paint ``colour`` ((3,) or (H, W, 3)) over the skin's part of a float sheet, in place."""
-    skin = sheet[: SKIN[1], : SKIN[0]]
-    skin += cover[..., None] * (np.asarray(colour, np.float32) - skin)
-
-
-def shade(sheet: np.ndarray, factor: np.ndarray) -> None:
-    """Multiply the skin's part of a float sheet by an (H, W) factor, in place."""
-    sheet[: SKIN[1], : SKIN[0]] *= factor[..., None]
+    """Paint ``colour`` (3,) over the skin's part of a float sheet, in place, by (H, W) cover."""
+    rows = np.flatnonzero(cover.max(axis=1) > 0.003)
+    columns = np.flatnonzero(cover.max(axis=0) > 0.003)
+    if len(rows) and len(columns):
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        part = sheet[box]
+        part += cover[box][..., None] * (np.asarray(colour, np.float32) - part)

@@ -78,9 +78,8 @@ def draw_person(person: Identity, sheets: PersonSheets, c: Conditions, size: int
     if c.glasses:
         draw_glasses(picture, nearest, points, camera, c)
     small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-    cover = small[..., 3:] / 255.0
-    scene = background(c, size)
-    return develop(small[..., :3] + (1 - cover) * scene, c)
+    behind = background(c, size) * (1 - small[..., 3:] * np.float32(1 / 255))
+    return develop(np.minimum(small[..., :3] + behind, 255).astype(np.uint8), c)
 
 
 def deform(person: Identity, c: Conditions) -> np.ndarray:

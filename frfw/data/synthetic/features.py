@@ -31,7 +31,7 @@ def brow_cover(identity: Identity) -> np.ndarray:
         at = np.array([np.interp(i, np.arange(14), s), np.interp(i, np.arange(14), middle)])
         reach = np.interp(i, np.arange(14), half)
         lean = np.array([1.6 + 2.4 * v, -1.5 + 2.6 * v]) * 0.9
-        start = at + [0, rng.uniform(-0.9, 0.9) * reach]
+        start = at + np.array([0, rng.uniform(-0.9, 0.9) * reach])
         hairs.append((np.stack([start - lean, start + lean]), 1))
     both = [body, chart.mirrored(body)]
     lines = hairs + [(chart.mirrored(line), w) for line, w in hairs]
@@ -83,7 +83,7 @@ def paint_eyes(sheet: np.ndarray, identity: Identity, c: Conditions, skin_tone: 
 
 def _lid_lines(identity: Identity, c: Conditions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """x from the inner to the outer corner (mm) and the upper and lower lid's y there."""
-    crease, _, hood, _, opening = identity.lid
+    opening = identity.lid[4]
     x = np.linspace(-1, 1, 17)
     wide = 1 - 0.14 * c.squint - 0.12 * c.smile + 0.2 * c.brow_up
     open_ = max(0.02, (1 - c.blink) * opening * wide)

@@ -34,7 +34,7 @@ def _move(weight: np.ndarray, x: object = 0.0, y: object = 0.0, z: object = 0.0)
 def _skull(h: HeadModel) -> dict[str, Field]:
     from frfw.data.synthetic.head import smoothstep
 
-    s, t, mean = h.s, h.t, h.mean.astype(np.float64)
+    s, t, mean = h.s, h.y, h.mean.astype(np.float64)
     side, front = np.sign(s), np.maximum(0.0, np.cos(s / 70.0))
     lower, jaw = smoothstep(t, 5, 105), np.exp(-0.5 * ((t - 88) / 26) ** 2)
     one = np.ones_like(s)
@@ -58,7 +58,7 @@ def _skull(h: HeadModel) -> dict[str, Field]:
 
 
 def _eyes(h: HeadModel) -> dict[str, Field]:
-    s, t = h.s, h.t
+    s, t = h.s, h.y
     side, eye = np.sign(s), h.blob(32, 0, 15, 10)
     dx = np.abs(s) - 32.0
     wide = h.blob(32, -3, 22, 15)
@@ -99,7 +99,7 @@ def _nose(h: HeadModel) -> dict[str, Field]:
 
 
 def _mouth(h: HeadModel) -> dict[str, Field]:
-    s, t = h.s, h.t
+    s, t = h.s, h.y
     side, mouth = np.sign(s), h.blob(0, 72, 26, 11)
     return {
         "mouth_width": _move(mouth, x=0.17 * s),
@@ -117,15 +117,15 @@ def _mouth(h: HeadModel) -> dict[str, Field]:
 
 
 def _expressions(h: HeadModel) -> dict[str, Field]:
-    s, t = h.s, h.t
+    s, t = h.s, h.y
     side, corner = np.sign(s), h.blob(25, 72, 10, 9)
     front = np.exp(-0.5 * (s / 62) ** 4)
     # The slit opens: the lower half of the strip and all below it follow the jaw.
-    jaw = np.interp(t, [-200, 70, 74, 108, 124, 145], [0, 0, 0.8, 1, 0.7, 0]) * front
+    jaw = np.interp(h.t, [-200, 70, 74, 108, 124, 145], [0, 0, 0.8, 1, 0.7, 0]) * front
     # The corners of the mouth are held, so the opening is an ellipse.
     held = 1 - np.sqrt(np.clip(1 - (s / 27) ** 2, 0, 1))
     corner_hold = 1 - 0.9 * held * np.exp(-0.5 * ((t - 73) / 8) ** 2)
-    inside = np.exp(-0.5 * ((t - 72) / 1.2) ** 2) * np.exp(-0.5 * (s / 18) ** 2)
+    inside = np.exp(-0.5 * ((h.t - 72) / 1.2) ** 2) * np.exp(-0.5 * (s / 18) ** 2)
     cheek = h.blob(38, 40, 13, 12)
     return {
         "smile": _move(corner, x=6.5 * side, y=-6.0, z=-3.0)
@@ -146,7 +146,7 @@ def _expressions(h: HeadModel) -> dict[str, Field]:
 
 
 def _ages(h: HeadModel) -> dict[str, Field]:
-    s, t = h.s, h.t
+    s, t = h.s, h.y
     side = np.sign(s)
     old = (
         h.blob(46, 94, 13, 11)[:, None] * h.out * 4.5  # jowls

@@ -43,14 +43,19 @@ def draw_glasses(
     for lens in sorted(lenses, key=lambda p: float(camera.turn(p)[:, 2].mean())):
         _lens(picture, nearest, lens, camera, tint, strength)
         _line(picture, nearest, lens, camera, colour, width)
-    inner = [left + [wide * 0.96, -3, 0], bridge + [0, 0, 6], right + [-wide * 0.96, -3, 0]]
-    inner = np.array([[p[0], p[1], plane + k] for p, k in zip(inner, (0, 2, 0))])
+    inner = np.array(
+        [
+            (left[0] + wide * 0.96, left[1] - 3, plane),
+            (bridge[0], bridge[1], plane + 2),
+            (right[0] - wide * 0.96, right[1] - 3, plane),
+        ]
+    )
     _line(picture, nearest, _dense(inner), camera, colour, width)
     for side, eye in ((-1, left), (1, right)):
         ear = head_model().locate(np.array([side * 104.0]), np.array([-6.0]))
         end = (points[ear[0]] * ear[1][..., None]).sum(1)[0] + [side * 3.0, 0, 0]
         hinge = np.array([eye[0] + side * wide, eye[1] - 4, plane])
-        _line(picture, nearest, _dense(np.array([hinge, hinge + [side * 5, 0, -8], end])), camera,
+        _line(picture, nearest, _dense(np.array([hinge, hinge + np.array([side * 5, 0, -8]), end])), camera,
               colour, width)  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
@@ -14,6 +15,8 @@ from frfw.data.synthetic.identity import Identity
 
 if TYPE_CHECKING:
     from frfw.data.synthetic.surfaces import Surface
+
+VARIANTS = 6  # of the details of a style
 
 # thickness on top, at the sides, at the back (mm), how far the fringe comes down (mm), how far the
 # hairline is moved back (mm), end of the curtain (t, 0 for none)
@@ -35,45 +38,71 @@ def hair(identity: Identity, points: np.ndarray, c: Conditions, age: float) -> l
     """The hair of a picture as surfaces; none for a bald head."""
     from frfw.data.synthetic.surfaces import Surface
 
-    top, side, back, fringe, recede, end = _STYLES[c.hair]
-    if not top:
+    side, end = _STYLES[c.hair][1], _STYLES[c.hair][5]
+    if c.hair == "bald":
         return []
-    head = head_model()
-    rng = np.random.default_rng([c.hair_variant, 61])
-    line = _hairline(head.s, identity, fringe, recede + 9 * age * identity.masculine, rng)
-    volume = rng.uniform(0.8, 1.25)
-    high = smoothstep(head.t, -20, -75)
-    behind = smoothstep(np.abs(head.s), 90, 150)
-    thick = side + (back - side) * behind
-    thick = (thick + (top - thick) * high) * volume
-    if c.cap:
-        thick = np.minimum(thick, 5.0 + 6.0 * (head.t > -20))
-    parting = rng.uniform(-30, 30)
-    part = 1 - 0.35 * np.exp(-0.5 * ((head.s - parting) / 7) ** 2) * high * (c.hair != "afro")
-    wave = 1 + 0.12 * np.sin(head.s / rng.uniform(5, 11) + rng.uniform(0, 6))
-    cover = smoothstep(head.t, line + 5, line - 9)
-    out = head.out + np.array([0, -0.8, 0]) * high[:, None]
-    shell = points + out * (thick * part * wave * cover - 2.2 + 2.2 * cover)[:, None]
-    triangles = head.triangles[(cover[head.triangles] > 0).any(1)]
-    uv = _hair_uv(head.s, head.t)
-    made = [Surface(shell.astype(np.float32), head.shape, uv, triangles, gloss=0.12)]
+    shape = _scalp()
+    count = shape[0] * shape[1]
+    key = (identity.seed, identity.number, c.hair, c.hair_variant % VARIANTS)
+    grow, triangles = _growth(*key, round(4 * age * identity.masculine), c.cap)
+    made = [Surface(points[:count] + grow, shape, _scalp_uv(), triangles, gloss=0.12)]
     if end:
-        made.append(_curtain(points, side * volume, end * rng.uniform(0.9, 1.1), rng))
+        rng = np.random.default_rng([c.hair_variant % VARIANTS, 63])
+        made.append(_curtain(points, side, end * rng.uniform(0.9, 1.1), rng))
     return made
 
 
+def _scalp() -> tuple[int, int]:
+    """Rows and columns of the head's grid that hair can cover."""
+    head = head_model()
+    return int(np.searchsorted(head.row_t, 82)), head.shape[1]
+
+
+@lru_cache(maxsize=1)
+def _scalp_uv() -> np.ndarray:
+    head, (rows, columns) = head_model(), _scalp()
+    return _hair_uv(head.s[: rows * columns], head.t[: rows * columns])
+
+
+@lru_cache(maxsize=256)
+def _growth(
+    seed: int, number: int, style: str, variant: int, aged: int, under_cap: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(V, 3) float32 displacement from the skin to the hair, and the triangles that show."""
+    head, (rows, columns) = head_model(), _scalp()
+    s, t = head.s[: rows * columns], head.t[: rows * columns]
+    top, side, back, fringe, recede, _ = _STYLES[style]
+    rng = np.random.default_rng([variant, 61])
+    line = _hairline(s, (seed, number), fringe, recede + 2.2 * aged, rng)
+    volume = rng.uniform(0.8, 1.25)
+    high = smoothstep(t, -20, -75)
+    behind = smoothstep(np.abs(s), 90, 150)
+    thick = side + (back - side) * behind
+    thick = (thick + (top - thick) * high) * volume
+    if under_cap:
+        thick = np.minimum(thick, 5.0 + 6.0 * (t > -20))
+    parting = rng.uniform(-30, 30)
+    part = 1 - 0.35 * np.exp(-0.5 * ((s - parting) / 7) ** 2) * high * (style != "afro")
+    wave = 1 + 0.12 * np.sin(s / rng.uniform(5, 11) + rng.uniform(0, 6))
+    cover = smoothstep(t, line + 5, line - 9)
+    out = head.out[: rows * columns] + np.array([0, -0.8, 0]) * high[:, None]
+    grow = out * (thick * part * wave * cover - 2.2 + 2.2 * cover)[:, None]
+    triangles = grid_triangles(rows, columns)
+    return grow.astype(np.float32), triangles[(cover[triangles] > 0).any(1)]
+
+
 def _hairline(
-    s: np.ndarray, identity: Identity, fringe: float, recede: float, rng: np.random.Generator
+    s: np.ndarray, person: tuple[int, int], fringe: float, recede: float, rng: np.random.Generator
 ) -> np.ndarray:
     """t of the hairline around the head; hair grows above it."""
-    own = np.random.default_rng([identity.seed, identity.number, 59])
+    own = np.random.default_rng([*person, 59])
     wide = np.abs(s)
     high = own.normal(-64, 4.5)
     corner, burn = own.normal(46, 5), own.normal(16, 7)
     line = np.interp(
         wide,
-        [0, 22, corner, 60, 69, 78, 87, 96, 112, 150, 220],
-        [high, high - 1, high + 8, -38, -14, burn - 2, burn, -4, 46, 72, 76],
+        [0, 22, corner, 60, 69, 78, 87, 95, 103, 120, 138, 150, 220],
+        [high, high - 1, high + 8, -38, -14, burn - 2, burn, -22, -32, -26, 40, 66, 76],
     )
     line = line - recede * np.exp(-0.5 * (wide / 45) ** 4)
     down = fringe * np.exp(-0.5 * (s / 48) ** 4) * rng.uniform(0.75, 1.15)

@@ -27,20 +27,22 @@ _HALF_COLUMNS = (
     0, 2.5, 5, 7.5, 10, 12.5, 15, 18, 21, 24, 27, 30, 34, 38, 43, 48, 53, 58, 64, 70, 77, 84, 92,
     100, 110, 123, 140, 160, 180,
 )
-# t, y on the front midline, how far the row rises towards the ear, half width, depth to the front,
+# y on the front midline, how far the row rises towards the ear, half width, depth to the front,
 # depth to the back, all in mm.
 _PROFILE = (
-    (-118, -118, 0, 1, 1, 1), (-115, -115, 0, 28, 32, 42), (-110, -110, 0, 42, 50, 58),
-    (-102, -102, 0, 54, 64, 72), (-92, -92, 0, 62, 75, 83), (-80, -80, 0, 67, 83, 90),
-    (-60, -60, 0, 71.5, 90, 96), (-40, -40, 0, 73.5, 93, 98), (-22, -22, 0, 74, 93, 98),
-    (-8, -8, 0, 73.5, 90, 96), (0, 0, 0, 73, 88, 94), (15, 15, 0, 72, 88, 90),
-    (30, 30, 0, 70, 89, 84), (45, 45, 0, 67, 90, 76), (58, 58, 5, 64, 91, 70),
-    (70, 71.7, 13.8, 60.3, 91.5, 65.5), (74, 72.3, 14.1, 60.1, 91.5, 65.3),
-    (84, 84, 24, 57, 89, 62),
-    (92, 92, 31, 55, 88.5, 60), (100, 100, 38, 53, 88, 59), (107, 107, 43, 51, 85.5, 58),
-    (112, 112, 46, 49, 79, 58), (115, 115, 48, 47.5, 70, 58), (118, 117.5, 48, 46, 60, 58),
-    (123, 121, 46, 47, 50, 58), (130, 127, 38, 50, 46, 58), (145, 141, 18, 53, 44, 60),
-    (170, 166, 0, 56, 45, 62), (205, 201, 0, 64, 50, 66),
+    (-118, 0, 1, 1, 1), (-115, 0, 28, 32, 42), (-110, 0, 42, 50, 58), (-102, 0, 54, 64, 72),
+    (-92, 0, 62, 75, 83), (-80, 0, 67, 83, 90), (-60, 0, 71.5, 90, 96), (-40, 0, 73.5, 93, 98),
+    (-22, 0, 74, 93, 98), (-8, 0, 73.5, 90, 96), (0, 0, 73, 88, 94), (15, 0, 72, 88, 90),
+    (30, 0, 70, 89, 84), (45, 0, 67, 90, 76), (58, 5, 64, 91, 70), (72, 14, 60.2, 91.5, 65.5),
+    (84, 24, 57, 89, 62), (92, 31, 55, 88.5, 60), (100, 38, 53, 88, 59), (107, 43, 51, 85.5, 58),
+    (112, 46, 49, 79, 58), (115, 47.5, 47.5, 70, 58), (117.5, 48, 46, 60, 58),
+    (121, 46, 47, 50, 58), (127, 38, 50, 46, 58), (141, 18, 53, 44, 60), (166, 0, 56, 45, 62),
+    (201, 0, 64, 50, 66),
+)
+# From t to y: the slit is closed, rows below the chin follow the bend under the jaw.
+_T_TO_Y = (
+    (-118, 60, 70, 74, 84, 115, 118, 123, 130, 145, 170, 205),
+    (-118, 60, 71.7, 72.3, 84, 115, 117.5, 121, 127, 141, 166, 201),
 )
 # amplitude along the outward normal of the cross-section (mm), s, t, sigma s, sigma t
 _BUMPS = (
@@ -80,6 +82,7 @@ class HeadModel:
     Attributes:
         shape: (rows, columns) of the grid.
         s, t: (V,) chart coordinates of the vertices, mm.
+        y: (V,) height on the front midline, mm: t with the mouth closed.
         mean: (V, 3) float32 vertices.
         base: (V, 3) float32 vertices of the plain skull without features (clothes follow it).
         out: (V, 3) float32 outward directions of the cross-sections.
@@ -94,6 +97,7 @@ class HeadModel:
         self.shape = (len(self.row_t), len(self.column_a))
         a, t = np.meshgrid(self.column_a, self.row_t)
         self.s, self.t = (RADIUS * a).ravel(), t.ravel()
+        self.y = np.interp(self.t, *_T_TO_Y)
         self.out = np.stack([np.sin(a), 0 * a, np.cos(a)], -1).reshape(-1, 3)
         self.base = self._skull(a, t).reshape(-1, 3)
         mean = self.base.copy()
@@ -107,8 +111,10 @@ class HeadModel:
 
     def _skull(self, a: np.ndarray, t: np.ndarray) -> np.ndarray:
         keys = np.array(_PROFILE, np.float64)
-        rows = _smooth_table(keys[:, 0], keys[:, 1:], self.row_t)
-        y0, lift, width, front, back = (rows[:, k, None] for k in range(5))
+        y0 = np.interp(self.row_t, *_T_TO_Y)
+        rows = _smooth_table(keys[:, 0], keys[:, 1:], y0)
+        y0 = y0[:, None]
+        lift, width, front, back = (rows[:, k, None] for k in range(4))
         cos, sin = np.cos(a), np.sin(a)
         # A slightly squared front: faces are flatter than an ellipse.
         flat = 1.0 + 0.05 * np.sin(2 * a) ** 2 * smoothstep(t, -100, -30)
@@ -118,11 +124,14 @@ class HeadModel:
         return np.stack([x, y0 - lift * rise, z], -1)
 
     def blob(self, s0: float, t0: float, ss: float, st: float) -> np.ndarray:
-        """(V,) Gaussian at (s0, t0) of the chart, and at (-s0, t0) where s0 is not zero."""
+        """(V,) Gaussian at (s0, t0), and at (-s0, t0) where s0 is not zero.
+
+        Heights are those of the closed mouth, else every field would step at the slit.
+        """
         g = _gauss(self.s, s0, ss)
         if s0:
             g = g + _gauss(self.s, -s0, ss)
-        return g * _gauss(self.t, t0, st)
+        return g * _gauss(self.y, t0, st)
 
     def locate(self, s: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (n, 4) vertex numbers and weights that interpolate the surface at chart points."""

@@ -80,7 +80,7 @@ def create_identity(seed: int, number: int, spread: float = 1.0) -> Identity:
     rng = np.random.default_rng([int(seed), int(number), 11])
     shape = np.clip(rng.normal(size=len(shape_names())), -2.2, 2.2) * spread
     masculine = float(rng.random())
-    tone = float(rng.beta(1.3, 1.5) * (len(_SKIN) - 1))
+    tone = float(rng.beta(1.0, 1.7) * (len(_SKIN) - 1))
     skin = _between(_SKIN, tone) * rng.normal(1.0, [0.02, 0.025, 0.04])
     dark = tone / (len(_SKIN) - 1)
     lips = skin * np.array([0.86, 0.62, 0.62]) + rng.normal(0, [7, 6, 6]) + [8, 0, 4]

@@ -18,13 +18,13 @@ def light_vertices(normals: np.ndarray, gloss: np.ndarray, c: Conditions) -> np.
         gloss: (V,) strength of the highlight.
         c: direction, strength and colour of the light.
 
-    Light adds up linearly; the 1/2.2 power makes it a factor for display values.
+    Light adds up linearly; its square root is the factor for display values (a gamma of 2).
     """
     azimuth, elevation = np.radians(c.light_from)
+    flat = np.cos(elevation)
     towards = np.array(
-        [np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)],
-        np.float32,
-    )  # fmt: skip
+        [np.sin(azimuth) * flat, -np.sin(elevation), np.cos(azimuth) * flat], np.float32
+    )
     facing = normals @ towards
     warm = np.array([1 + c.warmth, 1 + 0.25 * c.tint, 1 - c.warmth], np.float32)
     cool = np.array([1 - 0.5 * c.warmth, 1 - 0.25 * c.tint, 1 + 0.5 * c.warmth], np.float32)
@@ -33,8 +33,11 @@ def light_vertices(normals: np.ndarray, gloss: np.ndarray, c: Conditions) -> np.
     total = 1.25 * c.key * key * warm + c.fill * sky[:, None] * cool
     half = towards + np.array([0, 0, 1], np.float32)
     half /= np.linalg.norm(half) + 1e-6
-    shine = np.maximum(normals @ half, 0) ** 18 * gloss * c.key
+    shine = np.maximum(normals @ half, 0)
+    for _ in range(4):  # to the 16th power
+        shine *= shine
+    shine *= gloss * np.float32(c.key)
     out = np.empty((len(normals), 4), np.float32)
-    out[:, :3] = np.maximum(total, 1e-3) ** (1 / 2.2)
+    np.sqrt(np.maximum(total, 1e-3), out=out[:, :3])
     out[:, 3] = shine * 255.0
     return out

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_SIDES = (2, 3, 4, 6, 9, 14, 28, 64, 256)
+_SIDES = (2, 3, 4, 5, 7, 10, 16, 32, 64, 1024)
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Fragments:
     Attributes:
         pixel: (F,) int32 position ``row * size + column``.
         corners: (F, 3) int32 vertex numbers of the triangle that is seen there.
-        weights: (F, 3) float32 barycentric weights of the corners, summing to one.
+        weights: (3, F) float32 barycentric weights of the corners, summing to one.
         depth: (F,) float32, larger is nearer.
     """
 
@@ -31,9 +31,9 @@ class Fragments:
 
     def interpolate(self, values: np.ndarray) -> np.ndarray:
         """Interpolate (V, K) vertex values to (F, K) at the fragments."""
-        out = values[self.corners[:, 0]] * self.weights[:, :1]
-        out += values[self.corners[:, 1]] * self.weights[:, 1:2]
-        out += values[self.corners[:, 2]] * self.weights[:, 2:]
+        out = np.take(values, self.corners[:, 0], axis=0) * self.weights[0][:, None]
+        out += np.take(values, self.corners[:, 1], axis=0) * self.weights[1][:, None]
+        out += np.take(values, self.corners[:, 2], axis=0) * self.weights[2][:, None]
         return out
 
 
@@ -53,65 +53,80 @@ def rasterise(
         two_sided: (T,) bool; those triangles are drawn from behind too.
         size: side of the picture in pixels.
     """
-    tri = _facing(points, triangles, two_sided)
-    corner = points[tri]
-    low = np.floor(corner.min(axis=1) - 0.5).astype(np.int32) + 1
-    high = np.floor(corner.max(axis=1) - 0.5).astype(np.int32)
-    np.maximum(low, 0, out=low)
-    np.minimum(high, size - 1, out=high)
-    extent = (high - low).max(axis=1) + 1
-    extent[(high < low).any(axis=1)] = 0
-    near = depth[tri]
+    mesh = _Facing(points, triangles, two_sided, size)
     parts = []
     below = 0
     for side in _SIDES:
-        chosen = np.flatnonzero((extent > below) & (extent <= side))
+        chosen = np.flatnonzero((mesh.extent > below) & (mesh.extent <= side))
         below = side
         if len(chosen):
-            parts.append(_test_boxes(corner[chosen], low[chosen], high[chosen], side, size, chosen))
+            parts.append(_test_boxes(mesh, chosen, side, size))
     if not parts:
         none = np.zeros(0, np.int32)
-        return Fragments(none, none.reshape(0, 3), np.zeros((0, 3), np.float32), np.zeros(0))
+        return Fragments(none, none.reshape(0, 3), np.zeros((3, 0), np.float32), np.zeros(0))
     pixel, which, w1, w2 = (np.concatenate(column) for column in zip(*parts, strict=True))
-    weights = np.stack([1.0 - w1 - w2, w1, w2], axis=1)
-    z = (near[which] * weights).sum(axis=1)
+    tri = mesh.triangles
+    z0 = depth[tri[:, 0]]
+    z1, z2 = depth[tri[:, 1]] - z0, depth[tri[:, 2]] - z0
+    z = z0[which] + z1[which] * w1 + z2[which] * w2
     keep = _nearest(pixel, z, size)
-    return Fragments(pixel[keep], tri[which[keep]], weights[keep], z[keep])
+    w1, w2 = w1[keep], w2[keep]
+    corners = np.take(tri, which[keep], axis=0)
+    return Fragments(pixel[keep], corners, np.stack([1.0 - w1 - w2, w1, w2]), z[keep])
 
 
-def _facing(points: np.ndarray, triangles: np.ndarray, two_sided: np.ndarray) -> np.ndarray:
-    a, b, c = (points[triangles[:, k]] for k in range(3))
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    front = area > 1e-6
-    back = two_sided & (area < -1e-6)
-    return np.concatenate([triangles[front], triangles[back][:, [0, 2, 1]]])
+class _Facing:
+    """The triangles that face the camera and meet the picture, with edges and boxes.
+
+    Everything lies in one array a coordinate: NumPy is several times faster on long axes.
+    """
+
+    def __init__(
+        self, points: np.ndarray, triangles: np.ndarray, two_sided: np.ndarray, size: int
+    ) -> None:
+        x, y = np.ascontiguousarray(points[:, 0]), np.ascontiguousarray(points[:, 1])
+        a, b, c = (np.ascontiguousarray(triangles[:, k]) for k in range(3))
+        ax, ay, bx, by, cx, cy = x[a], y[a], x[b], y[b], x[c], y[c]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        seen = (area > 1e-6) | (two_sided & (area < -1e-6))
+        left, right = np.minimum(np.minimum(ax, bx), cx), np.maximum(np.maximum(ax, bx), cx)
+        top, bottom = np.minimum(np.minimum(ay, by), cy), np.maximum(np.maximum(ay, by), cy)
+        low_x, low_y = np.ceil(left - 0.5), np.ceil(top - 0.5)
+        high_x, high_y = np.floor(right - 0.5), np.floor(bottom - 0.5)
+        np.maximum(low_x, 0, out=low_x)
+        np.maximum(low_y, 0, out=low_y)
+        np.minimum(high_x, size - 1, out=high_x)
+        np.minimum(high_y, size - 1, out=high_y)
+        seen &= (high_x >= low_x) & (high_y >= low_y)
+        kept = np.flatnonzero(seen)
+        self.triangles = np.take(triangles, kept, axis=0)
+        ax, ay, inverse = ax[kept], ay[kept], 1.0 / area[kept]
+        self.ax, self.ay = ax, ay
+        # Barycentric weights are linear: w1 = x * x1 - y * y1, w2 = y * y2 - x * x2.
+        self.x1, self.y1 = (cy[kept] - ay) * inverse, (cx[kept] - ax) * inverse
+        self.y2, self.x2 = (bx[kept] - ax) * inverse, (by[kept] - ay) * inverse
+        self.low_x, self.low_y = low_x[kept].astype(np.int32), low_y[kept].astype(np.int32)
+        self.extent = np.maximum((high_x - low_x)[kept], (high_y - low_y)[kept]) + 1
 
 
 def _test_boxes(
-    corner: np.ndarray, low: np.ndarray, high: np.ndarray, side: int, size: int, number: np.ndarray
+    m: _Facing, chosen: np.ndarray, side: int, size: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Test every pixel of every ``side`` x ``side`` box; return what lies inside its triangle."""
-    a, b, c = corner[:, 0], corner[:, 1], corner[:, 2]
-    ab, ac = b - a, c - a
-    inverse = 1.0 / (ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0])
-    offset = np.arange(side, dtype=np.float32) + 0.5
-    x = (low[:, 0, None] - a[:, 0, None]) + offset
-    y = (low[:, 1, None] - a[:, 1, None]) + offset
-    # Weights are linear in x and y: one outer sum each, over (triangle, row, column).
-    w1 = (x * (ac[:, 1] * inverse)[:, None])[:, None, :]
-    w1 = w1 - (y * (ac[:, 0] * inverse)[:, None])[:, :, None]
-    w2 = (y * (ab[:, 0] * inverse)[:, None])[:, :, None]
-    w2 = w2 - (x * (ab[:, 1] * inverse)[:, None])[:, None, :]
-    inside = (w1 >= 0) & (w2 >= 0) & (w1 + w2 <= 1)
-    if (high[:, 0] < low[:, 0] + side - 1).any() or (high[:, 1] < low[:, 1] + side - 1).any():
-        step = np.arange(side, dtype=np.int32)
-        inside &= (low[:, 0, None] + step < size)[:, None, :]
-        inside &= (low[:, 1, None] + step < size)[:, :, None]
+    step = np.arange(side, dtype=np.int32)[:, None]
+    columns, rows = m.low_x[chosen] + step, m.low_y[chosen] + step  # (side, n)
+    x = columns.astype(np.float32) + (np.float32(0.5) - m.ax[chosen])
+    y = rows.astype(np.float32) + (np.float32(0.5) - m.ay[chosen])
+    w1 = (x * m.x1[chosen])[None] - (y * m.y1[chosen])[:, None]  # (row, column, triangle)
+    w2 = (y * m.y2[chosen])[:, None] - (x * m.x2[chosen])[None]
+    inside = np.minimum(np.minimum(w1, w2), 1.0 - (w1 + w2)) >= 0
+    if columns[-1].max() >= size or rows[-1].max() >= size:
+        inside &= (columns < size)[None] & (rows < size)[:, None]
     flat = np.flatnonzero(inside)
-    box, place = np.divmod(flat, side * side)
+    place, box = np.divmod(flat, len(chosen))
     row, column = np.divmod(place, side)
-    pixel = (low[box, 1] + row) * size + low[box, 0] + column
-    return pixel, number[box], w1.ravel()[flat], w2.ravel()[flat]
+    pixel = (m.low_y[chosen][box] + row) * size + m.low_x[chosen][box] + column
+    return pixel, chosen[box], w1.ravel()[flat], w2.ravel()[flat]
 
 
 def _nearest(pixel: np.ndarray, z: np.ndarray, size: int) -> np.ndarray:

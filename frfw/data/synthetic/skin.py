@@ -16,41 +16,52 @@ def paint_skin(identity: Identity) -> np.ndarray:
     rng = np.random.default_rng([identity.seed, identity.number, 41])
     sheet = np.zeros((chart.SHEET[1], chart.SHEET[0], 3), np.float32)
     skin = sheet[: chart.SKIN[1], : chart.SKIN[0]]
-    skin[:] = identity.skin
-    _tint(skin, identity)
-    _unevenness(skin, identity, rng)
-    _ambient(sheet)
-    _marks(sheet, identity, rng)
+    red, common = _tints()
+    np.multiply(red, np.float32(identity.redness), out=skin)
+    skin += 1
+    skin *= common
+    skin *= _unevenness(identity, rng)[..., None]
+    skin *= identity.skin.astype(np.float32)
+    if identity.freckles > 0:
+        _freckles(skin, identity, rng)
+    _marks(sheet, identity)
     _lips(sheet, identity)
     _nostrils(sheet, identity)
     _ears(sheet, identity)
     return sheet
 
 
-def _tint(skin: np.ndarray, identity: Identity) -> None:
+@lru_cache(maxsize=1)
+def _tints() -> tuple[np.ndarray, np.ndarray]:
+    """(H, W, 3) float32: how cheeks and nose redden, and the shades that all faces share."""
     red = 0.75 * chart.spot(44, 32, 17, 15) + 0.7 * chart.spot(0, 38, 11, 8)
-    red += 0.35 * chart.spot(0, 100, 14, 9)
-    skin *= 1 + (identity.redness * red)[..., None] * np.array([0.03, -0.085, -0.075], np.float32)
-    socket = chart.spot(30, 3, 14, 9)
-    skin *= 1 - socket[..., None] * np.array([0.06, 0.1, 0.07], np.float32)
-    pale = chart.spot(0, -45, 40, 20)
-    skin *= 1 + pale[..., None] * np.array([0.03, 0.03, 0.01], np.float32)
+    red = red + 0.35 * chart.spot(0, 100, 14, 9)
+    socket, pale = chart.spot(30, 3, 14, 9), chart.spot(0, -45, 40, 20)
+    common = 1 - socket[..., None] * np.array([0.06, 0.1, 0.07], np.float32)
+    common = common * (1 + pale[..., None] * np.array([0.03, 0.03, 0.01], np.float32))
+    common = common * _ambient()[..., None]
+    red = red[..., None] * np.array([0.03, -0.085, -0.075], np.float32)
+    return red.astype(np.float32), common.astype(np.float32)
 
 
-def _unevenness(skin: np.ndarray, identity: Identity, rng: np.random.Generator) -> None:
-    height, width = skin.shape[:2]
-    total = np.zeros((height, width), np.float32)
+def _unevenness(identity: Identity, rng: np.random.Generator) -> np.ndarray:
+    """(H, W) float32 brightness of the skin, about 1: noise of several sizes."""
+    width, height = chart.SKIN
+    total = np.zeros((2, 2), np.float32)
     for cell, strength in ((40, 0.022), (14, 0.018), (5, 0.014), (2, 0.012)):
-        noise = rng.normal(0, 1, (height // cell + 2, width // cell + 2)).astype(np.float32)
-        total += strength * cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-    skin *= (1 + identity.mottle * total)[..., None]
-    if identity.freckles > 0:
-        s, t = rng.normal(0, 34, 260), rng.normal(26, 20, 260)
-        size = rng.uniform(0.4, 1.0, 260)
-        shown = int(260 * min(1.0, identity.freckles))
-        dots = [chart_circle(s[k], t[k], size[k]) for k in range(shown)]
-        cover = chart.region(dots, 0.3) * 0.5
-        skin += cover[..., None] * (skin * np.array([0.66, 0.5, 0.4], np.float32) - skin)
+        shape = width // cell + 2, height // cell + 2
+        noise = rng.standard_normal(shape[::-1], np.float32) * np.float32(strength)
+        total = noise + cv2.resize(total, shape, interpolation=cv2.INTER_CUBIC)
+    total = cv2.resize(total, chart.SKIN, interpolation=cv2.INTER_LINEAR)
+    return 1 + np.float32(identity.mottle) * total
+
+
+def _freckles(skin: np.ndarray, identity: Identity, rng: np.random.Generator) -> None:
+    shown = int(220 * min(1.0, identity.freckles))
+    s, t, size = rng.normal(0, 34, 220), rng.normal(26, 20, 220), rng.uniform(0.4, 1.0, 220)
+    dots = [chart_circle(s[k], t[k], size[k], 6) for k in range(shown)]
+    cover = chart.region(dots, 0.3) * 0.5
+    skin += cover[..., None] * (skin * np.array([-0.34, -0.5, -0.6], np.float32))
 
 
 def chart_circle(s: float, t: float, radius: float, corners: int = 10) -> np.ndarray:
@@ -59,8 +70,7 @@ def chart_circle(s: float, t: float, radius: float, corners: int = 10) -> np.nda
     return np.stack([s + radius * np.cos(a), t + radius * np.sin(a)], 1)
 
 
-@lru_cache(maxsize=1)
-def _ambient_factor() -> np.ndarray:
+def _ambient() -> np.ndarray:
     """Where the light from all around does not reach: sockets, under nose, lip and chin, neck."""
     dark = (
         0.24 * chart.spot(19, -2, 8, 8) + 0.10 * chart.spot(34, -7, 14, 5)
@@ -75,11 +85,7 @@ def _ambient_factor() -> np.ndarray:
     return ((1 - dark) * (1 - under) * (1 + light)).astype(np.float32)
 
 
-def _ambient(sheet: np.ndarray) -> None:
-    chart.shade(sheet, _ambient_factor())
-
-
-def _marks(sheet: np.ndarray, identity: Identity, rng: np.random.Generator) -> None:
+def _marks(sheet: np.ndarray, identity: Identity) -> None:
     for s, t, radius, dark in identity.marks:
         cover = chart.region([chart_circle(s, t, radius)], 0.3) * dark
         chart.blend(sheet, cover, identity.skin * np.array([0.36, 0.27, 0.24]))
@@ -109,7 +115,8 @@ def _lips(sheet: np.ndarray, identity: Identity) -> None:
     chart.blend(sheet, 0.85 * chart.region([upper], 0.5), colour * 0.9)
     chart.blend(sheet, 0.85 * chart.region([lower], 0.5), colour * 1.02)
     chart.blend(sheet, 0.22 * chart.spot(0, 78, 9, 1.6), np.array([255, 235, 230]))
-    chart.shade(sheet, 1 - 0.5 * chart.spot(0, 70, 17, 1.0) - 0.3 * chart.spot(20, 70.5, 6, 1.2))
+    shadow = 0.5 * chart.spot(0, 70, 17, 1.0) + 0.3 * chart.spot(20, 70.5, 6, 1.2)
+    chart.blend(sheet, shadow, 0.2 * colour)
     # The inside of the mouth lies in the slit: dark, with teeth below the upper lip.
     s = np.linspace(-24, 24, 13)
     slit = np.concatenate([np.stack([s, 0 * s + 70.2], 1), np.stack([s[::-1], 0 * s + 73.8], 1)])
@@ -131,8 +138,11 @@ def _ears(sheet: np.ndarray, identity: Identity) -> None:
     yy, xx = np.mgrid[0:h, 0:w].astype(np.float32)
     u, v = (xx - w / 2) / (w / 2), (yy - h / 2) / (h / 2)
     r = np.sqrt(u * u + v * v)
-    tone = 0.93 + 0.1 * np.exp(-(((r - 0.9) / 0.12) ** 2)) - 0.2 * np.exp(-(((r - 0.7) / 0.1) ** 2))
-    tone -= 0.34 * np.exp(-(((u + 0.2) / 0.25) ** 2) - ((v - 0.1) / 0.3) ** 2)
+    tone = 0.95 + 0.09 * np.exp(-(((r - 0.92) / 0.1) ** 2))
+    # The groove below the rim runs around the top, the hollow leads to the ear's canal in front.
+    tone -= 0.3 * np.exp(-(((r - 0.72) / 0.09) ** 2)) * np.clip(0.35 - 0.8 * v + 0.5 * u, 0, 1)
+    tone -= 0.36 * np.exp(-(((u + 0.12) / 0.3) ** 2) - ((v - 0.12) / 0.34) ** 2)
+    tone -= 0.3 * np.exp(-(((u + 0.42) / 0.14) ** 2) - ((v - 0.16) / 0.14) ** 2)
     colour = identity.skin * np.array([1.02, 0.93, 0.93])
     sheet[y : y + h, x : x + w] = tone[..., None] * colour
 

@@ -59,7 +59,7 @@ def ears(identity: Identity, points: np.ndarray, age: float) -> list[Surface]:
     size, stand, lobe, tilt = identity.ear
     size = size * (1 + 0.08 * age)
     head = head_model()
-    numbers, weights = head.locate(np.array([-112.0, 112.0]), np.array([10.0, 10.0]))
+    numbers, weights = head.locate(np.array([-106.0, 106.0]), np.array([8.0, 8.0]))
     roots = (points[numbers] * weights[..., None]).sum(1)
     r, a = _ear_grid()
     u, v = r * np.cos(a), r * np.sin(a)
@@ -71,8 +71,9 @@ def ears(identity: Identity, points: np.ndarray, age: float) -> list[Surface]:
     uv = _patch_uv(chart.EAR, 0.5 + 0.5 * u, 0.5 + 0.5 * v)
     made = []
     for side, root in ((-1.0, roots[0]), (1.0, roots[1])):
-        out = (back + 12.0) * np.sin(stand) + lift * np.cos(stand) - 1.0
-        z = root[2] - back * np.cos(stand) + lift * np.sin(stand)
+        out = (back + 17.0) * np.sin(stand) + lift * np.cos(stand) - 3.5
+        out -= 0.1 * np.maximum(down, 0)
+        z = root[2] - 14.0 - back * np.cos(stand) + lift * np.sin(stand)
         grid = np.stack([root[0] + side * out, root[1] + down, z], -1).reshape(-1, 3)
         triangles = grid_triangles(*r.shape)
         made.append(Surface(grid.astype(np.float32), r.shape, uv, triangles, True, 0.1))
@@ -100,7 +101,7 @@ def cap(points: np.ndarray) -> list[Surface]:
     out = np.stack([np.sin(a), 0 * a, np.cos(a)], -1)
     far = 66.0 * np.cos(a * 1.5) ** 0.7
     grid = rim[None] + out * (6 + reach * far)[..., None] * np.array([0.35, 1, 1])
-    grid[..., 1] += 2 + 11 * reach + 9 * a**2 * reach
+    grid[..., 1] += 2 + 24 * reach + 16 * a**2 * reach
     visor_uv = _patch_uv(chart.VISOR, a / 1.9 + 0.5, reach)
     visor = Surface(
         grid.reshape(-1, 3).astype(np.float32), a.shape, visor_uv, grid_triangles(*a.shape), True

@@ -102,7 +102,7 @@ def _fill(folder: Path, p: Parameters, workers: int, contact: bool, report: Repo
         folder, (p.size, p.size), preprocessing=Preprocessing(size=p.size, alignment=_alignment())
     )
     with writer:
-        for label, person in enumerate(people):
+        for label in range(len(people)):
             jpegs = next(drawn)
             for jpeg in jpegs:
                 writer.add(jpeg, label)
