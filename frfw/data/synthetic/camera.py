@@ -26,6 +26,15 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     return (rz @ rx @ ry).astype(np.float32)
 
 
+def rotate(vectors: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Rotate (V, 3) vectors; written out, as a BLAS product may round by the number of threads."""
+    x, y, z = (np.ascontiguousarray(vectors[:, k], np.float32) for k in range(3))
+    out = np.empty((len(x), 3), np.float32)
+    for k in range(3):
+        out[:, k] = x * r[k, 0] + y * r[k, 1] + z * r[k, 2]
+    return out
+
+
 def landmarks_3d(points: np.ndarray) -> np.ndarray:
     """(5, 3) positions of the five landmarks on a head's (V, 3) vertices."""
     numbers, weights = head_model().locate(LANDMARKS[:, 0], LANDMARKS[:, 1])
@@ -67,8 +76,7 @@ class Camera:
 
     def turn(self, points: np.ndarray) -> np.ndarray:
         """(V, 3) head coordinates -> (V, 3) camera coordinates, z towards the camera."""
-        p, r = points - _CENTRE, self.rotation
-        return p[:, :1] * r[:, 0] + p[:, 1:2] * r[:, 1] + p[:, 2:] * r[:, 2]
+        return rotate(points - _CENTRE, self.rotation)
 
     def _perspective(self, turned: np.ndarray) -> np.ndarray:
         near = self.distance / (self.distance - turned[:, 2:])

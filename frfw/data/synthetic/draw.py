@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from frfw.data.synthetic.camera import Camera
+from frfw.data.synthetic.camera import Camera, rotate
 from frfw.data.synthetic.conditions import Conditions, Difficulty, draw_conditions
 from frfw.data.synthetic.glasses import draw_glasses
 from frfw.data.synthetic.head import grid_normals, head_model, smoothstep
@@ -78,8 +78,12 @@ def draw_person(person: Identity, sheets: PersonSheets, c: Conditions, size: int
     if c.glasses:
         draw_glasses(picture, nearest, points, camera, c)
     small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-    behind = background(c, size) * (1 - small[..., 3:] * np.float32(1 / 255))
-    return develop(np.minimum(small[..., :3] + behind, 255).astype(np.uint8), c)
+    behind = cv2.multiply(background(c, size), 255 - _rgb(small[..., 3]), scale=1 / 255)
+    return develop(cv2.add(small[..., :3], behind), c)
+
+
+def _rgb(grey: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(np.ascontiguousarray(grey), cv2.COLOR_GRAY2RGB)
 
 
 def deform(person: Identity, c: Conditions) -> np.ndarray:
@@ -101,9 +105,10 @@ def deform(person: Identity, c: Conditions) -> np.ndarray:
 def _render(
     parts: list[Surface], sheet: np.ndarray, camera: Camera, c: Conditions, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (size, size, 4) float32 RGB (times cover) and cover, and the (size, size) depth."""
+    """Return (size, size, 4) uint8 RGB (times cover) and cover, and the (size, size) depth."""
     turned = camera.turn(np.concatenate([p.points for p in parts]))
-    normals = np.concatenate([grid_normals(p.points, p.shape) for p in parts]) @ camera.rotation.T
+    normals = np.concatenate([grid_normals(p.points, p.shape) for p in parts])
+    normals = rotate(normals, camera.rotation)
     start = np.cumsum([0] + [len(p.points) for p in parts])
     triangles = np.concatenate([p.triangles + np.int32(s) for p, s in zip(parts, start)])
     two_sided = np.concatenate([np.full(len(p.triangles), p.two_sided) for p in parts])
@@ -120,9 +125,12 @@ def _render(
     where[seen.pixel] = at[:, :2]
     where = where.reshape(size, size, 2)
     colour = cv2.remap(sheet, where, None, cv2.INTER_LINEAR).reshape(-1, 3)[seen.pixel]
-    picture = np.zeros((size * size, 4), np.float32)
-    picture[seen.pixel, :3] = colour * at[:, 2:5] + at[:, 5:]
-    picture[seen.pixel, 3] = 255.0
+    shaded = colour * at[:, 2:5]
+    shaded += at[:, 5:]
+    np.minimum(shaded, 255, out=shaded)
+    picture = np.zeros((size * size, 4), np.uint8)
+    picture[seen.pixel, :3] = shaded
+    picture[seen.pixel, 3] = 255
     nearest = np.full(size * size, -np.inf, np.float32)
     nearest[seen.pixel] = seen.depth
     return picture.reshape(size, size, 4), nearest.reshape(size, size)

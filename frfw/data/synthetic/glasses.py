@@ -21,7 +21,7 @@ _FORMS = {
 def draw_glasses(
     picture: np.ndarray, nearest: np.ndarray, points: np.ndarray, camera: Camera, c: Conditions
 ) -> None:
-    """Draw onto a (size, size, 4) float32 picture (RGB and cover), in place.
+    """Draw onto a (size, size, 4) uint8 picture (RGB and cover), in place.
 
     Args:
         picture: the head drawn so far.
@@ -55,8 +55,8 @@ def draw_glasses(
         ear = head_model().locate(np.array([side * 104.0]), np.array([-6.0]))
         end = (points[ear[0]] * ear[1][..., None]).sum(1)[0] + [side * 3.0, 0, 0]
         hinge = np.array([eye[0] + side * wide, eye[1] - 4, plane])
-        _line(picture, nearest, _dense(np.array([hinge, hinge + np.array([side * 5, 0, -8]), end])), camera,
-              colour, width)  # fmt: skip
+        arm = np.array([hinge, hinge + np.array([side * 5, 0, -8]), end])
+        _line(picture, nearest, _dense(arm), camera, colour, width)
 
 
 def _anchors(points: np.ndarray) -> list[np.ndarray]:
@@ -108,6 +108,7 @@ def _lens(
     mask = np.zeros(nearest.shape, np.uint8)
     cv2.fillPoly(mask, [np.round(flat * 8).astype(np.int32)], 255, cv2.LINE_8, 3)
     hidden = nearest > turned[:, 2].max() + 2
-    cover = np.where(hidden, 0, mask)[..., None] * np.float32(strength / 255.0)
+    at = np.flatnonzero((mask > 0) & ~hidden)
+    pixels = picture.reshape(-1, 4)
     target = np.array([*tint, 255.0], np.float32)
-    picture += cover * (target - picture)
+    pixels[at] = pixels[at] + np.float32(strength) * (target - pixels[at])

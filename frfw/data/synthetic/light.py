@@ -25,19 +25,20 @@ def light_vertices(normals: np.ndarray, gloss: np.ndarray, c: Conditions) -> np.
     towards = np.array(
         [np.sin(azimuth) * flat, -np.sin(elevation), np.cos(azimuth) * flat], np.float32
     )
-    facing = normals @ towards
-    warm = np.array([1 + c.warmth, 1 + 0.25 * c.tint, 1 - c.warmth], np.float32)
-    cool = np.array([1 - 0.5 * c.warmth, 1 - 0.25 * c.tint, 1 + 0.5 * c.warmth], np.float32)
-    key = np.maximum((facing[:, None] + _WRAP) / (1 + _WRAP), 0)
-    sky = 0.78 - 0.3 * normals[:, 1] + 0.16 * normals[:, 2]
-    total = 1.25 * c.key * key * warm + c.fill * sky[:, None] * cool
+    warm = (1 + c.warmth, 1 + 0.25 * c.tint, 1 - c.warmth)
+    cool = (1 - 0.5 * c.warmth, 1 - 0.25 * c.tint, 1 + 0.5 * c.warmth)
+    x, y, z = (np.ascontiguousarray(normals[:, k]) for k in range(3))
+    facing = x * towards[0] + y * towards[1] + z * towards[2]
+    sky = np.float32(c.fill) * (np.float32(0.78) - np.float32(0.3) * y + np.float32(0.16) * z)
+    out = np.empty((len(normals), 4), np.float32)
+    for k in range(3):
+        wrap = _WRAP[k]
+        key = np.maximum(facing + wrap, 0) * np.float32(1.25 * c.key * warm[k] / (1 + wrap))
+        out[:, k] = np.sqrt(np.maximum(key + sky * np.float32(cool[k]), 1e-3))
     half = towards + np.array([0, 0, 1], np.float32)
-    half /= np.linalg.norm(half) + 1e-6
-    shine = np.maximum(normals @ half, 0)
+    half /= np.sqrt((half * half).sum()) + 1e-6
+    shine = np.maximum(x * half[0] + y * half[1] + z * half[2], 0)
     for _ in range(4):  # to the 16th power
         shine *= shine
-    shine *= gloss * np.float32(c.key)
-    out = np.empty((len(normals), 4), np.float32)
-    np.sqrt(np.maximum(total, 1e-3), out=out[:, :3])
-    out[:, 3] = shine * 255.0
+    out[:, 3] = shine * gloss * np.float32(255 * c.key)
     return out

@@ -9,7 +9,8 @@ import numpy as np
 
 from frfw.data.synthetic import chart
 from frfw.data.synthetic.conditions import Conditions
-from frfw.data.synthetic.features import beard_cover, brow_cover, paint_eyes
+from frfw.data.synthetic.eyes import paint_eyes
+from frfw.data.synthetic.face_hair import beard_cover, brow_cover
 from frfw.data.synthetic.hair import paint_hair
 from frfw.data.synthetic.identity import Identity
 from frfw.data.synthetic.skin import lip_outlines, paint_skin, wrinkles
@@ -62,7 +63,7 @@ class PersonSheets:
             _mix(sheet, _LIPS, self.lips * (0.75 * c.makeup), rouge)
         if c.beard != "none":
             _mix(sheet, _BEARD, _beard(c.beard, c.hair_variant % 4), hair * 0.78)
-        paint_eyes(sheet, person, c, float(person.skin.mean() / 255))
+        paint_eyes(sheet, person, c)
         self._hair(sheet, hair, c)
         _wear(sheet, c)
         return sheet

@@ -66,7 +66,7 @@ def ears(identity: Identity, points: np.ndarray, age: float) -> list[Surface]:
     narrow = 1 - 0.25 * np.clip(v, 0, 1) * (1 - 0.5 * lobe)
     back = 17.0 * size * u * narrow + 3.0
     down = 31.0 * size * v * (1 + 0.12 * lobe * (v > 0))
-    lift = 4.0 * np.exp(-(((r - 0.88) / 0.2) ** 2)) - 5.0 * np.exp(-((r / 0.45) ** 2))
+    lift = 4.0 * np.exp(-(((r - 0.88) / 0.2) ** 2)) - 1.5 * np.exp(-((r / 0.45) ** 2))
     back, down = back + tilt * -down * 0.8, down + tilt * back
     uv = _patch_uv(chart.EAR, 0.5 + 0.5 * u, 0.5 + 0.5 * v)
     made = []
