@@ -16,7 +16,7 @@ def diverged(run: Evidence) -> Finding | None:
         "too many steps in a row were not finite, so the trainer stopped",
         [
             "lower optimizer.base_lr and start again, or init_from= the last good checkpoint",
-            "trainer.rollback_factor=0.5: go back to the last checkpoint at half the rate by itself",
+            "trainer.rollback_factor=0.5 goes back to the last checkpoint by itself, at half rate",
         ],
     )
 

@@ -83,14 +83,19 @@ class Evidence:
 
 
 def flat(values: np.ndarray, tolerance: float = 0.02) -> bool:
-    """Whether the later half of a curve neither rises nor falls: its two halves agree in mean."""
+    """Whether the later half of a curve neither rises nor falls.
+
+    Its two halves agree in mean: within `tolerance`, or within two standard errors where single
+    steps vary more than that.
+    """
     values = values[np.isfinite(values)]
     late = values[len(values) // 2 :]
     if len(late) < 4:
         return False
     first, second = np.array_split(late, 2)
     level = max(abs(float(late.mean())), 1e-12)
-    return abs(float(second.mean() - first.mean())) <= tolerance * level
+    noise = math.sqrt(float(first.var() / len(first) + second.var() / len(second)))
+    return abs(float(second.mean() - first.mean())) <= max(tolerance * level, 2 * noise)
 
 
 def near(value: float, target: float, tolerance: float) -> bool:

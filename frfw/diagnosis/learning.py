@@ -60,18 +60,21 @@ def _peak_before(run: Evidence, step: int) -> str:
 
 
 def at_chance(run: Evidence) -> Finding | None:
-    """Loss near ln(classes), plus what the margin adds when nothing is learnt, and flat."""
+    """Loss near ln(classes), or where a network that knows nothing starts, and flat."""
     loss = run.values("train/loss")
-    if run.classes is None or not flat(loss) or _accuracy(run) > 0.05:
+    if run.classes is None or run.classes < 2 or not flat(loss):
+        return None
+    if _accuracy(run) > max(0.05, 4 / run.classes):
         return None
     late, chance = float(run.late("train/loss").mean()), math.log(run.classes)
-    start = chance + _margin_at_start(run)
+    margin = _margin_at_start(run)
+    low, high = chance + margin, _scattered(run) + margin
     if near(late, chance, 0.07):
         seen = f"loss {late:.2f}, ln({run.classes} classes) = {chance:.2f}, not falling"
-    elif near(late, start, 0.07):
+    elif 0.93 * low <= late <= 1.07 * high:
         seen = (
-            f"loss {late:.2f}; a network that knows nothing has ln({run.classes}) plus the "
-            f"margin's share = {start:.2f}, not falling"
+            f"loss {late:.2f}, not falling; a network that knows nothing has between "
+            f"{low:.1f} and {high:.1f} with this loss and {run.classes} classes"
         )
     else:
         return None
@@ -98,6 +101,25 @@ def _margin_at_start(run: Evidence) -> float:
     if s is None or m is None:
         return 0.0
     return s * (m if _additive_cosine(run) else math.sin(m))
+
+
+def _scattered(run: Evidence) -> float:
+    """What softmax without margin costs while cosines are random instead of equal.
+
+    Random directions in D dimensions have cosines of deviation 1 / sqrt(D), so logits of deviation
+    d = s / sqrt(D): the mean loss is ln(classes) + d^2 / 2, until the largest logit rules the sum.
+    """
+    s, dim, chance = (
+        run.number("loss.s"),
+        run.number("backbone.embedding_dim"),
+        math.log(run.classes),
+    )
+    if not s or not dim:
+        return chance
+    deviation = s / math.sqrt(dim)
+    if deviation**2 / 2 < chance:
+        return chance + deviation**2 / 2
+    return deviation * math.sqrt(2 * chance)
 
 
 def _additive_cosine(run: Evidence) -> bool:

@@ -204,6 +204,9 @@ def test_flat():
     assert flat(np.full(10, 3.0))
     assert not flat(np.linspace(10, 1, 20))
     assert not flat(np.array([1.0, 1.0]))
+    noise = np.random.default_rng(0).normal(0, 5, 60)
+    assert flat(35 + noise)
+    assert not flat(35 + noise - np.arange(60))
 
 
 def test_command(tmp_path):
