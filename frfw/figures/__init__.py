@@ -1,0 +1,1 @@
+"""Figures of the losses, every curve computed from the formulas that train (`frfw.losses`)."""
