@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -63,7 +63,7 @@ class Parts:
         for name, optimizer in self.optimizers.items():
             found = [p.grad for g in optimizer.param_groups for p in g["params"]]
             into = sharded if name == "head" and self.head_is_sharded else plain
-            into += [g for g in found if g is not None]
+            into += [g._values() if g.is_sparse else g for g in found if g is not None]
         return plain, sharded
 
     def batches(self, start_step: int) -> Batches:
@@ -89,11 +89,18 @@ def build(config: Config, ranks: Ranks) -> Parts:
         settings["epochs"],
         settings["steps"],
     )
-    preprocessing = dataset.preprocessing
+    preprocessing = replace(dataset.preprocessing, size=dataset.size)
     tuning = FineTuning(config["finetune"], config["init_from"])
     model, notes = build_model(config, dataset.num_classes, dataset.size, ranks, tuning)
     formula = model.head.formula if model.head is not None else None
     tuning.follow(model.backbone, formula, plan.steps)
+    if model.head is not None:
+        model.head.check_finite = False  # the step guard handles what is not finite
+        model.head.check_training(
+            clip_norm=settings["clip_norm"],
+            accumulation=plan.accumulate,
+            loss_scaling=settings["precision"] == "fp16",
+        )
     optimizer = config["optimizer"]
     lr = scaled_lr(optimizer["base_lr"], optimizer["base_batch"], plan.global_batch)
     precision = Precision(settings["precision"], ranks.device, ranks.group)
@@ -204,6 +211,8 @@ def build_optimizers(
     if model.extra is not None:
         groups["extra_loss"] = decay_groups(model.extra, 0.0, head_factor)
     made = {k: create_optimizer(name, g, lr, **options) for k, g in groups.items() if g}
+    if "head" in made:
+        model.head.attach(made["head"])
     if not made:
         raise FrfwError("nothing to train: every parameter is frozen (finetune.freeze)")
     return made

@@ -104,7 +104,7 @@ def load(path: Path) -> Checkpoint:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise FrfwError(
-            f"{path} cannot be read as a checkpoint ({_first_line(error)}): it is truncated or "
+            f"{path} cannot be read as a checkpoint ({first_line(error)}): it is truncated or "
             "another kind of file; use an earlier checkpoint, or init_from= for public weights"
         ) from error
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != FORMAT:
@@ -112,7 +112,8 @@ def load(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an exception's message, or its type."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

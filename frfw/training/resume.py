@@ -63,9 +63,8 @@ def collect(trainer: Trainer) -> checkpoint.Checkpoint:
         "extra_loss": model.extra.state_dict() if model.extra is not None else {},
         "ema": parts.ema.module.state_dict() if parts.ema is not None else None,
         "optimizer": {
-            name: optimizer.state_dict()
+            name: head_shards.optimizer_state(parts) if name == "head" else optimizer.state_dict()
             for name, optimizer in parts.optimizers.items()
-            if not (name == "head" and parts.head_is_sharded)
         },
         "scaler": parts.precision.scaler.state_dict(),
         "counters": {
@@ -161,8 +160,11 @@ def load_into(trainer: Trainer, content: checkpoint.Checkpoint, path: Path) -> N
         parts.model.extra.load_state_dict(content["extra_loss"])
     if parts.ema is not None:
         parts.ema.module.load_state_dict(content["ema"] or content["backbone"])
-    for name, state in content["optimizer"].items():
-        parts.optimizers[name].load_state_dict(state)
+    for name, optimizer in parts.optimizers.items():
+        if name == "head":
+            head_shards.load_optimizer(parts, content, path)
+        else:
+            optimizer.load_state_dict(content["optimizer"][name])
     if parts.precision.scaler.is_enabled() and content["scaler"]:
         parts.precision.scaler.load_state_dict(content["scaler"])
     trainer.step = content["counters"]["step"]
