@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,17 +34,11 @@ def bootstrap_intervals(
         level: share of resamples between the ends.
 
     Returns:
-        (low, high) by figure: accuracy, exact_accuracy is not resampled, auc, eer, tar@<target>.
+        (low, high) by figure: accuracy, auc, eer, tar@<target>.
     """
-    people, who = np.unique(np.asarray(identities), return_inverse=True)
-    who = who.reshape(-1, 2)
     figures = _Weighted(result)
     drawn: dict[str, list[float]] = {}
-    rng = np.random.default_rng(seed)
-    for _ in range(samples):
-        count = np.bincount(rng.integers(0, people.size, people.size), minlength=people.size)
-        first, second = count[who[:, 0]], count[who[:, 1]]
-        weights = np.where(result.same & (who[:, 0] == who[:, 1]), first, first * second)
+    for weights in resampled(result.same, identities, samples, seed):
         for key, value in figures(weights).items():
             drawn.setdefault(key, []).append(value)
     ends = (50 * (1 - level), 50 * (1 + level))
@@ -50,6 +46,20 @@ def bootstrap_intervals(
         key: tuple(float(end) for end in np.percentile(values, ends))
         for key, values in drawn.items()
     }
+
+
+def resampled(
+    same: NDArray[np.bool_], identities: NDArray[np.integer], samples: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Yield (P,) weights of the pairs, `samples` times, as `bootstrap_intervals` draws them."""
+    people, who = np.unique(np.asarray(identities), return_inverse=True)
+    who = who.reshape(-1, 2)
+    one_person = same & (who[:, 0] == who[:, 1])
+    rng = np.random.default_rng(seed)
+    for _ in range(samples):
+        count = np.bincount(rng.integers(0, people.size, people.size), minlength=people.size)
+        first, second = count[who[:, 0]], count[who[:, 1]]
+        yield np.where(one_person, first, first * second)
 
 
 class _Weighted:

@@ -124,7 +124,7 @@ def score_pairs(
     result.pairs = pairs.pairs
     result.details |= pairs.details
     if bootstrap:
-        who = _pair_identities(pairs)
+        who = pair_identities(pairs)
         result.intervals = bootstrap_intervals(result, who, bootstrap, seed)
         result.details["bootstrap"] = {"samples": bootstrap, "seed": seed}
     for group in np.unique(pairs.groups).tolist() if pairs.groups is not None else ():
@@ -132,7 +132,8 @@ def score_pairs(
     return result
 
 
-def _pair_identities(pairs: PairSet) -> NDArray[np.int64]:
+def pair_identities(pairs: PairSet) -> NDArray[np.int64]:
+    """Return (P, 2): who is on the two images of each pair."""
     if pairs.identities is None:  # nothing is known: every pair counts as two people of its own
         return np.arange(2 * len(pairs)).reshape(-1, 2)
     return pairs.identities[pairs.pairs]
@@ -154,7 +155,7 @@ def _group(
     except FrfwError as error:  # a group of one kind of pairs, say, has no error rates
         return {"pair_count": int(inside.sum()), "note": str(error)}
     if bootstrap:
-        who = _pair_identities(pairs)[inside]
+        who = pair_identities(pairs)[inside]
         result.intervals = bootstrap_intervals(result, who, bootstrap, seed)
     kept = result.to_dict(scores=False)
     return {key: value for key, value in kept.items() if key not in ("groups", "details", "name")}
