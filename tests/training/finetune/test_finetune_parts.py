@@ -24,6 +24,7 @@ from frfw.training.finetune.stages import (
     layer_groups,
     stage_index,
 )
+from frfw.training.finetune.table import before_after
 from frfw.training.finetune.warmup import LossWarmup
 
 
@@ -255,3 +256,21 @@ def test_unknown_key_names_the_nearest():
 def test_pull_without_weights_is_refused():
     with pytest.raises(FrfwError, match="init_from"):
         FineTuning({"pull": "cosine"}, None).prepare(net())
+
+
+def test_before_after_table():
+    def curve(steps, values):
+        return SimpleNamespace(steps=np.array(steps), values=np.array(values))
+
+    curves = {
+        "val/lfw/accuracy": curve([0, 10, 20], [0.6, 0.65, 0.7025]),
+        "val/old/accuracy": curve([0, 20], [0.9, 0.885]),
+        "val/late/accuracy": curve([10, 20], [0.5, 0.6]),
+        "val/lfw/auc": curve([0, 20], [0.5, 0.6]),
+        "train/loss": curve([1, 20], [30.0, 3.0]),
+    }
+    lines = before_after(curves)
+    assert len(lines) == 3
+    assert lines[1].split() == ["lfw", "60.00%", "70.25%", "+10.25"]
+    assert lines[2].split() == ["old", "90.00%", "88.50%", "-1.50"]
+    assert before_after({"train/loss": curves["train/loss"]}) == []
