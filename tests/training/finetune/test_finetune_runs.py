@@ -1,4 +1,4 @@
-"""Fine-tuning through the training command: public weights in, frozen stages stay, other classes."""
+"""Fine-tuning through the training command: weights in, frozen stages stay, other classes."""
 
 from __future__ import annotations
 
