@@ -8,7 +8,6 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
@@ -37,10 +36,15 @@ def _recomputed(block: nn.Module, x: Tensor) -> Tensor:
     )
 
 
+def _keeps_statistics(module: nn.Module) -> bool:
+    return getattr(module, "running_mean", None) is not None and hasattr(module, "momentum")
+
+
 @contextmanager
 def _statistics_held(block: nn.Module) -> Iterator[None]:
     # The second forward sees the same batch; counting it again would move running means twice.
-    norms = [m for m in block.modules() if isinstance(m, _BatchNorm) and m.training]
+    # Told by their buffers: batch norms over all ranks are classes of their own.
+    norms = [m for m in block.modules() if _keeps_statistics(m) and m.training]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

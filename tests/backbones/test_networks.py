@@ -164,3 +164,24 @@ def test_names():
     assert {"iresnet18", "iresnet34", "iresnet50", "iresnet100", "iresnet200"} <= set(
         backbone_names()
     )
+
+
+def test_checkpointing_holds_any_module_with_running_statistics():
+    from frfw.backbones.recompute import recomputing
+
+    class Norm(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.momentum = 0.5
+            for name in ("running_mean", "running_var", "num_batches_tracked"):
+                self.register_buffer(name, torch.zeros(()))
+
+        def forward(self, x):
+            if self.training:
+                self.running_mean.lerp_(x.detach().mean(), self.momentum)
+                self.num_batches_tracked.add_(1)
+            return x * 2
+
+    norm, x = Norm(), torch.ones(3, requires_grad=True)
+    recomputing()(norm, x).sum().backward()
+    assert (norm.running_mean, norm.num_batches_tracked, norm.momentum) == (0.5, 1, 0.5)
