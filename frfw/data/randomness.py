@@ -27,3 +27,11 @@ def mix(key: np.ndarray) -> np.ndarray:
         key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return key ^ (key >> np.uint64(31))
+
+
+def uniforms(keys: np.ndarray, count: int) -> np.ndarray:
+    """Return (m, count) float64 in [0, 1): `count` independent numbers for each (m,) uint64 key."""
+    with np.errstate(over="ignore"):
+        steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_STEP)
+        bits = mix(np.asarray(keys, np.uint64)[:, None] + steps[None, :])
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -29,12 +29,14 @@ class Batch(NamedTuple):
         labels: (m,) int64.
         indices: (m,) int64 image numbers in the data set (of the replacement for a bad image).
         bad: (index, reason) of every image of this batch that was bad and replaced.
+        keys: (m,) int64, the randomness of each sample, for augmentation on the device.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     indices: torch.Tensor
     bad: list[tuple[int, str]]
+    keys: torch.Tensor
 
 
 class Request(NamedTuple):
@@ -60,14 +62,16 @@ class Fetcher:
         chosen, bad = request.indices.copy(), []
         # An image that comes twice in an epoch gets its randomness from its place instead.
         keys = sample_keys(self.seed, request.epochs, request.places if self.repeats else chosen)
+        plan = None if self.augment is None else self.augment.plan(keys)
         for row, key in enumerate(keys.tolist()):
             image, chosen[row] = self._good_image(int(chosen[row]), key, bad)
-            pixels[row] = image if self.augment is None else self.augment(image, key)
+            pixels[row] = image if plan is None else self.augment.apply(image, plan, row)
         return Batch(
             torch.from_numpy(pixels).permute(0, 3, 1, 2),
             torch.from_numpy(dataset.labels[chosen].astype(np.int64, copy=False)),
             torch.from_numpy(chosen),
             bad,
+            torch.from_numpy(keys.view(np.int64)),
         )
 
     def _good_image(
