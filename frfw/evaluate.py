@@ -46,8 +46,9 @@ def run(cfg: Any, ranks: Any) -> None:
     output = Path(config["output"] or default_output(config["checkpoint"]))
     how, cache = _extraction(settings, embedder), _cache(settings, embedder, output)
     results, opened = _score_pairs(settings, embedder, how, cache)
-    if ranks.is_main:
+    if ranks.is_main and results:
         _write(results, opened, output, config, embedder)
+    _score_others(settings, embedder, how, cache, output, ranks.is_main)
     if config["robustness"]["enabled"]:
         _robustness(config["robustness"], embedder, opened, how, output, ranks.is_main)
 
@@ -104,7 +105,7 @@ def _score_pairs(
     from frfw.evaluation import evaluate_sets, open_sets
 
     opened = open_sets(settings["sets"])
-    if not opened:
+    if not opened and not _others(settings):
         places = ", ".join(str(s.get("path")) for s in settings["sets"].values())
         raise FrfwError(f"none of the evaluation sets is there ({places}): set evaluation_root")
     needing = [name for name, pairs in opened.items() if pairs.images is not None]
@@ -122,8 +123,39 @@ def _score_pairs(
     return results, opened
 
 
+def _others(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the sets that are no pair lists."""
+    sets = settings["sets"].items()
+    return {name: source for name, source in sets if source.get("kind", "pairs") != "pairs"}
+
+
+def _score_others(
+    settings: dict[str, Any],
+    embedder: Embedder | None,
+    how: Extraction,
+    cache: EmbeddingCache | None,
+    output: Path,
+    is_main: bool,
+) -> None:
+    """Score identification and template sets; write `<name>.json` and print a table of each."""
+    from frfw.evaluation.plots import cmc_figure, save_figure
+    from frfw.evaluation.protocols import protocol_table, score_protocol
+
+    embed = embedder.forward if embedder else _no_network
+    for name, source in _others(settings).items():
+        result = score_protocol(embed, name, source, how, cache)
+        if is_main:
+            output.mkdir(parents=True, exist_ok=True)
+            path = output / f"{name}.json"
+            path.write_text(json.dumps(result.to_dict(), indent=1) + "\n")
+            curves = {k: r.cmc for k, r in result.identification.items() if r.cmc.size}
+            if curves:
+                save_figure(cmc_figure(curves), output / f"{name}_cmc.png")
+            print(f"{protocol_table(result)}\nwritten to {path}")
+
+
 def _no_network(images: Any) -> Any:
-    raise FrfwError("no network was given")
+    raise FrfwError("these sets are images: give the network as checkpoint=runs/NAME")
 
 
 def _write(

@@ -23,7 +23,14 @@ def results_table(results: Mapping[str, VerificationResult]) -> str:
                 rows.append(_row(f"  {group}", figures, targets))
             else:
                 rows.append([f"  {group}", str(figures["pair_count"]), "-"])
-    notes = [f"{name}: {note}" for name, result in results.items() for note in result.notes]
+    notes = []
+    for name, result in results.items():
+        few = [f"{p.target:g}" for p in result.operating_points if p.tar is None]
+        told = [p.note for p in result.operating_points if p.tar is not None and p.note]
+        notes += [f"{name}: {note}" for note in told]
+        if few:
+            count = int((~result.same).sum())
+            notes.append(f"{name}: {count} impostors are too few for FAR {', '.join(few)}")
     for name, result in results.items():
         for key in ("skipped_pairs", "repeated_pairs"):
             if result.details.get(key):

@@ -1,0 +1,219 @@
+"""Sets that are no pair lists: identification from folders or lists, and IJB-B / IJB-C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frfw.errors import FrfwError, nearest
+from frfw.evaluation import templates
+from frfw.evaluation.cache import EmbeddingCache
+from frfw.evaluation.extract import Embed, Extraction, extract
+from frfw.evaluation.identification import IdentificationResult, identify, read_people
+from frfw.evaluation.images import ImageList
+from frfw.evaluation.stream import StreamResult
+from frfw.evaluation.table import percent, text_table
+
+_IDENTIFICATION = ("kind", "gallery", "probe", "ranks", "fpir", "rank")
+_TEMPLATES = (
+    *("kind", "images", "meta", "prefix", "media_pooling", "detector_score", "keep_norm"),
+    *("galleries", "probe", "fpir", "rank"),
+)
+
+
+@dataclass
+class ProtocolResult:
+    """Figures of one such set.
+
+    Attributes:
+        name: of the set; kind: "identification" or "templates".
+        verification: 1:1 figures of templates, or None.
+        identification: by gallery.
+        ranks: to show.
+    """
+
+    name: str
+    kind: str
+    verification: StreamResult | None = None
+    identification: dict[str, IdentificationResult] = field(default_factory=dict)
+    ranks: tuple[int, ...] = (1, 5, 10)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain types, fit for JSON."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "verification": self.verification.to_dict() if self.verification else None,
+            "identification": {k: r.to_dict() for k, r in self.identification.items()},
+        }
+
+
+def score_protocol(
+    embed: Embed,
+    name: str,
+    source: Mapping[str, Any],
+    how: Extraction,
+    cache: EmbeddingCache | None = None,
+) -> ProtocolResult:
+    """Score one set of `kind` identification or templates; call it on every rank.
+
+    Raises:
+        FrfwError: another kind, an unknown key, a missing file, images that cannot be read.
+    """
+    kind = str(source.get("kind"))
+    known = {"identification": _IDENTIFICATION, "templates": _TEMPLATES}
+    if kind not in known:
+        kinds = ["pairs", *known]
+        raise FrfwError(f"{name}: kind={kind}: choose {', '.join(kinds)}.{nearest(kind, kinds)}")
+    for key in source:
+        if key not in known[kind]:
+            raise FrfwError(f"{name}: a set of {kind} has no {key!r}.{nearest(key, known[kind])}")
+    score = _identification if kind == "identification" else _templates
+    return score(embed, name, source, how, cache)
+
+
+def _identification(
+    embed: Embed,
+    name: str,
+    source: Mapping[str, Any],
+    how: Extraction,
+    cache: EmbeddingCache | None,
+) -> ProtocolResult:
+    sides = []
+    for key in ("gallery", "probe"):
+        if not source.get(key):
+            raise FrfwError(f"{name}: evaluation.sets.{name}.{key} is not set: a folder or a CSV")
+        sides.append(read_people(source[key]))
+    (enrolled, who), (asked, whose) = sides
+    both = {file.resolve() for file in enrolled} & {file.resolve() for file in asked}
+    if both:
+        raise FrfwError(
+            f"{name}: {len(both)} images are in the gallery and among the probes, e.g. "
+            f"{min(map(str, both))}: a search would find the very image"
+        )
+    files = ImageList([*enrolled, *asked], name)
+    rows = _rows(embed, files, how, cache, normalise=True)
+    result = identify(
+        rows[: len(enrolled)], who, rows[len(enrolled) :], whose, name=name, **_open_set(source)
+    )
+    ranks = tuple(int(k) for k in source.get("ranks") or (1, 5, 10))
+    return ProtocolResult(name, "identification", None, {"gallery": result}, ranks)
+
+
+def _templates(
+    embed: Embed,
+    name: str,
+    source: Mapping[str, Any],
+    how: Extraction,
+    cache: EmbeddingCache | None,
+) -> ProtocolResult:
+    for key in ("images", "meta", "prefix"):
+        if not source.get(key):
+            raise FrfwError(f"{name}: evaluation.sets.{name}.{key} is not set")
+    meta, prefix = Path(source["meta"]), source["prefix"]
+    listed = templates.read_media(meta / f"{prefix}_face_tid_mid.txt")
+    weights = None
+    if source.get("detector_score", True):
+        weights = _detector_scores(meta / f"{prefix}_name_5pts_score.txt", listed.names)
+    names, where = np.unique(listed.names, return_inverse=True)
+    files = [Path(source["images"]) / image for image in names]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise FrfwError(f"{name}: {len(missing)} images are missing: {', '.join(missing[:5])}")
+    rows = _rows(embed, ImageList(files, name), how, cache, normalise=False)
+    bank = templates.pool_templates(
+        rows[where],
+        listed,
+        detector_scores=weights,
+        keep_norm=bool(source.get("keep_norm", True)),
+        media_pooling=bool(source.get("media_pooling", True)),
+    )
+    found = ProtocolResult(name, "templates")
+    pairs = meta / f"{prefix}_template_pair_label.txt"
+    if pairs.is_file():
+        found.verification = templates.verify_templates(bank, pairs, name=name)
+    found.identification = _one_to_many(bank, meta, prefix, source)
+    if not found.verification and not found.identification:
+        raise FrfwError(f"{name}: {meta} holds neither {pairs.name} nor galleries and probes")
+    return found
+
+
+def _one_to_many(
+    bank: templates.Templates, meta: Path, prefix: str, source: Mapping[str, Any]
+) -> dict[str, IdentificationResult]:
+    """Search the probes in each gallery that there is; FPIR comes from those not enrolled in it."""
+    probes = meta / f"{prefix}_1N_probe_{source.get('probe') or 'mixed'}.csv"
+    results = {}
+    for gallery in source.get("galleries") or ():
+        path = meta / f"{prefix}_1N_gallery_{gallery}.csv"
+        if path.is_file() and probes.is_file():
+            own, who = templates.read_subjects(path)
+            asked, whose = templates.read_subjects(probes)
+            results[gallery] = identify(
+                bank.features[bank.rows(own, str(path))],
+                who,
+                bank.features[bank.rows(asked, str(probes))],
+                whose,
+                name=f"{prefix} {gallery}",
+                **_open_set(source),
+            )
+    return results
+
+
+def _open_set(source: Mapping[str, Any]) -> dict[str, Any]:
+    options: dict[str, Any] = {"rank": source.get("rank")}
+    if source.get("fpir"):
+        options["fpir_targets"] = tuple(float(f) for f in source["fpir"])
+    return options
+
+
+def _detector_scores(path: Path, names: NDArray[np.str_]) -> NDArray[np.float64]:
+    listed, _, scores = templates.read_detections(path)
+    order = np.argsort(listed)
+    place = np.minimum(np.searchsorted(listed, names, sorter=order), listed.size - 1)
+    found = order[place]
+    wrong = np.flatnonzero(listed[found] != names)
+    if wrong.size:
+        raise FrfwError(f"{path} has no detector score for {names[wrong[0]]}")
+    return scores[found]
+
+
+def _rows(
+    embed: Embed, files: ImageList, how: Extraction, cache: EmbeddingCache | None, normalise: bool
+) -> NDArray[np.float32]:
+    def make() -> NDArray[np.float32]:
+        return extract(embed, files, how, normalise=normalise)
+
+    if cache is None:
+        return make()
+    return cache.get(files, how, make, extra="" if normalise else "not normalised")
+
+
+def protocol_table(result: ProtocolResult) -> str:
+    """Return the figures as text: 1:1 TAR at FAR, then a row a gallery."""
+    parts, notes = [], []
+    if result.verification:
+        one = result.verification
+        known = [p for p in one.operating_points if p.tar is not None]
+        head = [result.name, "same", "different", "AUC", "EER"]
+        row = ["1:1", f"{one.genuine_count:,}", f"{one.impostor_count:,}"]
+        row += [percent(one.auc), percent(one.eer), *(percent(p.tar) for p in known)]
+        parts.append(text_table([[*head, *(f"TAR@{p.target:g}" for p in known)], row]))
+        notes += [p.note for p in one.operating_points if p.note]
+    if result.identification:
+        points = next(iter(result.identification.values())).operating_points
+        head = [f"{result.name} 1:N", "identities", "mated", "nonmated"]
+        head += [f"rank-{k}" for k in result.ranks] + [f"TPIR@{p.target:g}" for p in points]
+        rows = [head]
+        for gallery, found in result.identification.items():
+            row = [gallery, *(f"{n:,}" for n in (found.identities, found.mated, found.nonmated))]
+            row += [percent(found.rank_rate(k)) for k in result.ranks]
+            rows.append([*row, *(percent(p.tar) for p in found.operating_points)])
+            notes += [f"{gallery}: {p.note}" for p in found.operating_points if p.note]
+        parts.append(text_table(rows))
+    return "\n\n".join(parts) + "".join(f"\n{note}" for note in dict.fromkeys(notes))

@@ -1,0 +1,119 @@
+"""Identification and IJB sets from files to figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from frfw.errors import FrfwError
+from frfw.evaluation import EmbeddingCache, Extraction
+from frfw.evaluation.plots import cmc_figure, save_figure
+from frfw.evaluation.protocols import protocol_table, score_protocol
+
+HOW = Extraction(size=32, batch_size=16)
+
+
+def embed(images):
+    x = torch.nn.functional.adaptive_avg_pool2d(images.float(), 4).flatten(1)
+    return x - x.mean(dim=1, keepdim=True)
+
+
+def lists(people, enrolled):
+    """Image 1 of the first `enrolled` people is the gallery; the others' images the probes."""
+    files = sorted(people.rglob("*.png"))
+    rows = [f"{f.relative_to(people)},{f.parent.name}" for f in files]
+    gallery = [r for r in rows if "_0001" in r][:enrolled]
+    probes = [r for r in rows if "_0001" not in r]
+    for name, chosen in (("gallery.csv", gallery), ("probe.csv", probes)):
+        (people / name).write_text("\n".join(["path,identity", *chosen]) + "\n")
+    return {
+        "kind": "identification",
+        "gallery": str(people / "gallery.csv"),
+        "probe": str(people / "probe.csv"),
+    }
+
+
+def test_identification_from_lists(people, tmp_path):
+    source = lists(people, 8) | {"fpir": [0.25], "ranks": [1, 2]}
+    result = score_protocol(embed, "search", source, HOW)
+    found = result.identification["gallery"]
+    assert (found.identities, found.mated, found.nonmated) == (8, 24, 12)
+    assert found.rank_rate(1) > 0.9
+    assert found.tpir_at_fpir[0.25] > 0.5
+    assert "rank-2" in protocol_table(result)
+    assert save_figure(cmc_figure({"gallery": found.cmc}), tmp_path / "cmc.png").stat().st_size
+
+
+def test_images_in_gallery_and_probes_are_refused(people):
+    source = lists(people, 8)
+    with pytest.raises(FrfwError, match="8 images are in the gallery and among the probes"):
+        score_protocol(embed, "search", source | {"probe": source["gallery"]}, HOW)
+
+
+def ijb(people, tmp_path):
+    meta = tmp_path / "meta"
+    meta.mkdir()
+    files = [f.relative_to(people) for f in sorted(people.rglob("*.png"))]
+    # Templates 2 w + 1 and 2 w + 2 hold two images each of person w; the second's are one video.
+    media, points = [], []
+    for at, file in enumerate(files):
+        who, place = divmod(at, 4)
+        media.append(f"{file} {2 * who + 1 + place // 2} {100 + (at if place < 2 else who)}")
+        points.append(f"{file} " + "1 " * 10 + "0.9")
+    (meta / "x_face_tid_mid.txt").write_text("\n".join(media) + "\n")
+    (meta / "x_name_5pts_score.txt").write_text("\n".join(reversed(points)) + "\n")
+    pairs = [f"{2 * a + 1} {2 * b + 2} {int(a == b)}" for a in range(12) for b in range(12)]
+    (meta / "x_template_pair_label.txt").write_text("\n".join(pairs) + "\n")
+    rows = [f"{2 * w + 1},{w}" for w in range(9)]
+    (meta / "x_1N_gallery_G1.csv").write_text("\n".join(["TEMPLATE_ID,SUBJECT_ID", *rows]))
+    rows = [f"{2 * w + 2},{w}" for w in range(12)]
+    (meta / "x_1N_probe_mixed.csv").write_text("\n".join(["TEMPLATE_ID,SUBJECT_ID", *rows]))
+    return {
+        "kind": "templates",
+        "images": str(people),
+        "meta": str(meta),
+        "prefix": "x",
+        "galleries": ["G1", "G2"],
+    }
+
+
+def test_templates_from_files(people, tmp_path):
+    source = ijb(people, tmp_path)
+    cache = EmbeddingCache(tmp_path / "cache", "model", "preprocessing")
+    result = score_protocol(embed, "x", source, HOW, cache)
+    assert (result.verification.genuine_count, result.verification.impostor_count) == (12, 132)
+    assert result.verification.auc > 0.95
+    assert list(result.identification) == ["G1"]
+    assert result.identification["G1"].nonmated == 3
+    assert "1:1" in protocol_table(result)
+
+    def must_not_run(images):
+        raise AssertionError("the cache was not used")
+
+    again = score_protocol(must_not_run, "x", source, HOW, cache)
+    assert again.verification.auc == result.verification.auc
+    other = EmbeddingCache(tmp_path / "cache", "another model", "preprocessing")
+    with pytest.raises(AssertionError, match="not used"):
+        score_protocol(must_not_run, "x", source, HOW, other)
+
+
+def test_bad_template_sets(people, tmp_path):
+    source = ijb(people, tmp_path)
+    (people / "p03" / "p03_0002.png").unlink()
+    with pytest.raises(FrfwError, match=r"1 images are missing: .*p03_0002\.png"):
+        score_protocol(embed, "x", source, HOW)
+    with pytest.raises(FrfwError, match="Did you mean 'keep_norm'"):
+        score_protocol(embed, "x", source | {"keep_nrm": True}, HOW)
+    with pytest.raises(FrfwError, match="kind=template: choose"):
+        score_protocol(embed, "x", source | {"kind": "template"}, HOW)
+
+
+def test_damaged_cache_is_made_again(people, tmp_path):
+    source = lists(people, 8)
+    cache = EmbeddingCache(tmp_path / "cache", "model", "preprocessing")
+    first = score_protocol(embed, "search", source, HOW, cache)
+    (kept,) = (tmp_path / "cache").iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])
+    again = score_protocol(embed, "search", source, HOW, cache)
+    assert np.array_equal(again.identification["gallery"].cmc, first.identification["gallery"].cmc)
