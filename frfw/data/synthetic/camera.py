@@ -12,7 +12,7 @@ TEMPLATE = np.array(
     [(38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20)], np.float64
 )
 # The same five points on the chart of the head (s, t).
-LANDMARKS = np.array([(-32, 0), (32, 0), (0, 37.5), (-25.5, 72), (25.5, 72)], np.float64)
+LANDMARKS = np.array([(-32, 0), (32, 0), (0, 36.2), (-28, 72), (28, 72)], np.float64)
 
 _CENTRE = np.array([0.0, 20.0, 0.0], np.float32)
 
@@ -64,7 +64,7 @@ class Camera:
         self.distance = np.float32(c.distance)
         turned = self.turn(landmarks_3d(points))
         flat = self._perspective(turned).astype(np.float64)
-        rng = np.random.default_rng([c.scene, 5])
+        rng = np.random.default_rng([c.detail_seed, 5])
         flat += rng.normal(0, 1, (5, 2)) * c.landmark_error
         # A detector puts a hidden eye or corner on the visible outline: slightly inwards.
         hidden = np.clip((np.abs(c.yaw) - 55) / 35, 0, 1) * np.sign(c.yaw)

@@ -66,7 +66,7 @@ class Conditions:
         low: the side in pixels that the picture was scaled down to, 0 for none.
         noise: standard deviation in grey levels. jpeg: quality.
         landmark_error: standard deviation of the landmarks in mm.
-        scene: seed of the background, the noise and the landmark errors.
+        detail_seed: seed of the background, the noise and the landmark errors.
     """
 
     yaw: float = 0.0
@@ -107,7 +107,7 @@ class Conditions:
     noise: float = 2.0
     jpeg: int = 92
     landmark_error: float = 0.0
-    scene: int = 0
+    detail_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def draw_conditions(
         **_wear(rng, d.occlusion * form.wild),
         **_light(rng, d.light * form.wild),
         **_camera(rng, d, form.wild),
-        "scene": int(rng.integers(2**31)),
+        "detail_seed": int(rng.integers(2**31)),
     }
     conditions = Conditions(**values)
     return replace(conditions, **given) if given else conditions

@@ -118,12 +118,12 @@ def _mouth(h: HeadModel) -> dict[str, Field]:
 
 def _expressions(h: HeadModel) -> dict[str, Field]:
     s, t = h.s, h.y
-    side, corner = np.sign(s), h.blob(25, 72, 10, 9)
+    side, corner = np.sign(s), h.blob(27.5, 72, 10, 9)
     front = np.exp(-0.5 * (s / 62) ** 4)
     # The slit opens: the lower half of the strip and all below it follow the jaw.
     jaw = np.interp(h.t, [-200, 70, 74, 108, 124, 145], [0, 0, 0.8, 1, 0.7, 0]) * front
     # The corners of the mouth are held, so the opening is an ellipse.
-    held = 1 - np.sqrt(np.clip(1 - (s / 27) ** 2, 0, 1))
+    held = 1 - np.sqrt(np.clip(1 - (s / 29.5) ** 2, 0, 1))
     corner_hold = 1 - 0.9 * held * np.exp(-0.5 * ((t - 73) / 8) ** 2)
     inside = np.exp(-0.5 * ((h.t - 72) / 1.2) ** 2) * np.exp(-0.5 * (s / 18) ** 2)
     cheek = h.blob(38, 40, 13, 12)

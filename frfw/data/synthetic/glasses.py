@@ -31,7 +31,7 @@ def draw_glasses(
         c: the kind of glasses and the seed of their colour.
     """
     wide, high, power, thick = _FORMS[c.glasses]
-    rng = np.random.default_rng([c.scene, 83])
+    rng = np.random.default_rng([c.detail_seed, 83])
     dark = rng.random() < 0.7
     colour = rng.uniform(8, 50, 3) if dark else rng.uniform(60, 210, 3)
     left, right, bridge = _anchors(points)

@@ -10,7 +10,7 @@ from frfw.data.synthetic.conditions import Conditions
 
 def background(c: Conditions, size: int) -> np.ndarray:
     """(size, size, 3) uint8 background in display RGB: soft gradients, shapes, lights."""
-    rng = np.random.default_rng([c.scene, 73])
+    rng = np.random.default_rng([c.detail_seed, 73])
     half, cells = size // 2 + 1, int(rng.integers(2, 7))
     base = rng.uniform(15, 235) + rng.normal(0, 26, 3)
     patch = base + rng.normal(0, 22, (cells, cells, 1)) + rng.normal(0, 18, (cells, cells, 3))
@@ -42,7 +42,7 @@ def develop(picture: np.ndarray, c: Conditions) -> np.ndarray:
         small = cv2.resize(picture, (c.low, c.low), interpolation=cv2.INTER_AREA)
         picture = cv2.resize(small, (size, size), interpolation=cv2.INTER_CUBIC)
     if c.noise > 0:
-        rng = np.random.default_rng([c.scene, 79])
+        rng = np.random.default_rng([c.detail_seed, 79])
         grain = rng.standard_normal((2, size, size), np.float32) * np.float32(0.8 * c.noise)
         grain = np.rint(grain).astype(np.int16)
         noisy = picture.astype(np.int16)

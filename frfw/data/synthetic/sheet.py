@@ -98,7 +98,7 @@ def _mix(
 
 def _wear(sheet: np.ndarray, c: Conditions) -> None:
     """Paint clothes, and cap and mask where they are worn."""
-    rng = np.random.default_rng([c.scene, 71])
+    rng = np.random.default_rng([c.detail_seed, 71])
     _patch(sheet, chart.CLOTH, rng.uniform(10, 240, 3), rng)
     colour = np.array(c.wear_colour)
     if c.cap:

@@ -95,7 +95,7 @@ def lip_outlines(identity: Identity) -> tuple[np.ndarray, np.ndarray]:
     """(n, 2) chart polygons of the upper and the lower lip."""
     up, down, bow, width = identity.lips_form
     s = np.linspace(-1, 1, 33)
-    half = 25.5 + 1.2 * width
+    half = 28.0 + 1.2 * width
     top = 7.2 + 1.5 * up
     arch = top * (1 - np.abs(s) ** 1.7) ** 0.85
     arch += (0.9 + 0.5 * bow) * (
@@ -115,10 +115,10 @@ def _lips(sheet: np.ndarray, identity: Identity) -> None:
     chart.blend(sheet, 0.85 * chart.region([upper], 0.5), colour * 0.9)
     chart.blend(sheet, 0.85 * chart.region([lower], 0.5), colour * 1.02)
     chart.blend(sheet, 0.22 * chart.spot(0, 78, 9, 1.6), np.array([255, 235, 230]))
-    shadow = 0.5 * chart.spot(0, 70, 17, 1.0) + 0.3 * chart.spot(20, 70.5, 6, 1.2)
+    shadow = 0.5 * chart.spot(0, 70, 17, 1.0) + 0.3 * chart.spot(22, 70.5, 6, 1.2)
     chart.blend(sheet, shadow, 0.2 * colour)
     # The inside of the mouth lies in the slit: dark, with teeth below the upper lip.
-    s = np.linspace(-24, 24, 13)
+    s = np.linspace(-26.5, 26.5, 13)
     slit = np.concatenate([np.stack([s, 0 * s + 70.2], 1), np.stack([s[::-1], 0 * s + 73.8], 1)])
     chart.blend(sheet, chart.region([slit]), np.array([52, 18, 20]))
     s = np.linspace(-16, 16, 9)

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterable, Iterator
 from functools import partial
+from multiprocessing.context import BaseContext
 
 import cv2
 
@@ -39,11 +40,17 @@ def draw_people(people: Iterable[Person], p: Parameters, workers: int) -> Iterat
     if workers <= 1:
         yield from map(draw, people)
         return
-    # Forked workers start at once; they only draw and never touch what the parent's threads hold.
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
-    with context.Pool(workers, initializer=_start) as pool:
+    with _context().Pool(workers, initializer=_start) as pool:
         yield from pool.imap(draw, people)
+
+
+def _context() -> BaseContext:
+    """How processes start: not forked from this one, whose OpenCV threads they would lack."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # import once, then fork quickly
+    return context
 
 
 def _start() -> None:
