@@ -124,7 +124,7 @@ class Scene:
 
 SCENES = {
     "train": Scene(yaw=(28.0, 0.16), age_spread=13.0),
-    "mild": Scene(yaw=(15.0, 0.0), pitch=6.0, age_spread=5.0, wild=0.8),
+    "mild": Scene(yaw=(12.0, 0.0), pitch=5.0, age_spread=5.0, wild=0.65),
     "frontal": Scene(yaw=(7.0, 0.0), pitch=6.0, age_spread=6.0),
     "profile": Scene(yaw=(6.0, 1.0), centre_yaw=82.0, pitch=7.0, age_spread=6.0),
     "young": Scene(yaw=(17.0, 0.0), pitch=7.0),
