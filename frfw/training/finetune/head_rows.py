@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -80,18 +83,30 @@ def class_means(
     sums = torch.zeros(classes, backbone.embedding_dim, device=device)
     training = [m for m in backbone.modules() if m.training]
     backbone.eval()
-    for start in range(0, len(mine), batch_size):
-        indices = mine[start : start + batch_size]
-        images = np.stack([dataset[int(i)] for i in indices])
+    labels = torch.from_numpy(np.asarray(dataset.labels, np.int64))
+    for indices, images in _image_batches(dataset, mine, batch_size):
         x = torch.from_numpy(images).permute(0, 3, 1, 2).to(device, torch.float32)
         x = x.sub_(preprocessing.mean).div_(preprocessing.std)
-        labels = torch.from_numpy(np.asarray(dataset.labels)[indices]).to(device)
-        sums.index_add_(0, labels, normalize(backbone(x).float()))
+        sums.index_add_(0, labels[indices].to(device), normalize(backbone(x).float()))
     for module in training:
         module.training = True
     if world > 1:
         dist.all_reduce(sums)
     return normalize(sums)
+
+
+def _image_batches(
+    dataset: Any, indices: np.ndarray, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (indices, (b, H, W, 3) uint8 images); threads decode one batch ahead."""
+    pieces = [indices[at : at + batch_size] for at in range(0, len(indices), batch_size)]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        ahead = [pool.submit(dataset.__getitem__, int(i)) for i in pieces[0]] if pieces else []
+        for number, piece in enumerate(pieces):
+            images = np.stack([future.result() for future in ahead])
+            following = pieces[number + 1] if number + 1 < len(pieces) else ()
+            ahead = [pool.submit(dataset.__getitem__, int(i)) for i in following]
+            yield piece, images
 
 
 @torch.no_grad()
