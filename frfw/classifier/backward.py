@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frfw.classifier.block import exponentials
 from frfw.classifier.tiles import Tile
 
 
@@ -69,8 +68,7 @@ class BackwardPass:
             gradient *= unit if inverse is None else (inverse * unit)[:, None]
         self._add_targets(tile, gradient)
         if inverse is not None:
-            radial = (gradient * weight).sum(1).mul_(inverse.square())
-            gradient.addcmul_(weight, radial[:, None], value=-1)
+            self.head.kernels.remove_radial(gradient, weight, inverse)
         if self.of_bias is not None:
             bias = torch.mv(factors.T, row[:, 0])
             bias.index_add_(0, tile.targets, self.of_target[tile.samples])
@@ -89,19 +87,11 @@ class BackwardPass:
         if sweep.kept is not None:
             weight, operand, inverse = sweep.prepare(tile, first=False)
             return sweep.kept_tile(tile), row, weight, operand, inverse
-        cos, best, weight, operand, inverse = sweep.cosines(tile, first=False)
-        for block in tile.blocks:
-            exponentials(
-                sweep.formula,
-                cos[block.rows],
-                rows,
-                block,
-                sweep.column_weights(tile),
-                largest[block.rows, None],
-                True,
-            )
+        raw = sweep.fuses
+        cos, best, weight, operand, inverse = sweep.cosines(tile, first=False, raw=raw)
         out = cos if best is None else sweep.buffer(cos.shape[1] * sweep.centres)
-        return sweep.place(cos, best, inverse, out), row, weight, operand, inverse
+        sweep.weigh(tile, cos, best, inverse, out, raw, largest)
+        return out, row, weight, operand, inverse
 
     def _add_targets(self, tile: Tile, gradient: Tensor) -> None:
         """Add what the samples whose class is in this tile say of their own centre."""

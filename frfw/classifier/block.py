@@ -35,7 +35,7 @@ def exponentials(
     weights: Tensor | None,
     reference: Tensor | None,
     with_slope: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Turn a block of cosines into w e^{s (N - m)} dN/dcos in place, with the sums of its rows.
 
     Args:
@@ -46,7 +46,7 @@ def exponentials(
         with_slope: leave the gradient's factors in `cos`.
 
     Returns:
-        cos, m (b, 1), row sums of w e^{s (N - m)} (b,), row sums of that times N or None.
+        m (b, 1), row sums of w e^{s (N - m)} (b,), row sums of that times N or None.
     """
     part, own = block.rows, block.own
     threshold = rows.threshold[part]
@@ -76,4 +76,4 @@ def exponentials(
             torch.mul(weight, slope, out=cos)
         elif weight is not cos:
             cos.copy_(weight)
-    return cos, reference, sums, total
+    return reference, sums, total

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from frfw.classifier.checks import agree
 from frfw.classifier.dense import DenseSoftmax
 from frfw.classifier.exchange import Exchange
+from frfw.classifier.kernels import Kernels
+from frfw.classifier.logical import held_part, logical, whole
 from frfw.classifier.output import HeadOutput
 from frfw.classifier.rows import class_range, initial_rows
 from frfw.classifier.sampling import Active, ClassSampler
@@ -66,8 +68,7 @@ class Classifier(nn.Module):
         self.formula, self.dim, self.classes, self.weighting = formula, dim, classes, weighting
         self.exchange = Exchange(group)
         self.sharded, self.settings = sharded, settings or Settings()
-        holders = (self.exchange.rank, self.exchange.world) if sharded else (0, 1)
-        self.class_range = class_range(classes, *holders)
+        self.class_range = self.range_of(self.exchange.rank if sharded else 0)
         start, stop = (edge * formula.sub_centers for edge in self.class_range)
         self.weight = nn.Parameter(initial_rows(start, stop, dim, seed))
         linear = formula.geometry == "linear"
@@ -76,6 +77,7 @@ class Classifier(nn.Module):
         self.statistics = False
         self.check_finite = True
         self.fused: FusedSGD | None = None
+        self.kernels = Kernels(formula, self.settings.compile)
         self.sampler: ClassSampler | None = None
         if self.settings.sample_rate < 1:
             corrected = self.settings.sampling == "corrected"
@@ -203,6 +205,38 @@ class Classifier(nn.Module):
         for parameter in self.parameters():
             if parameter.grad is not None:
                 self.exchange.sum_(parameter.grad).div_(world)
+
+    def range_of(self, rank: int) -> tuple[int, int]:
+        """(start, stop) of the classes that a process holds."""
+        return class_range(self.classes, rank, self.exchange.world if self.sharded else 1)
+
+    def logical_state(self) -> dict[str, Tensor]:
+        """The state dict with `weight` (and `bias`) as one logical tensor over all processes.
+
+        A sharded head's are DTensors for `torch.distributed.checkpoint`, which re-shards them
+        when the number of processes changes; all tensors share their memory with the head's.
+        """
+        state = self.state_dict()
+        held = {name for name, _ in self.named_parameters()}
+        return {k: logical(self, v) if k in held else v for k, v in state.items()}
+
+    def load_logical_state(self, state: dict[str, Tensor]) -> None:
+        """Load `logical_state`, or a state dict of the whole head, into this process's part.
+
+        Raises:
+            FrfwError: another number of classes.
+        """
+        held = {name for name, _ in self.named_parameters()}
+        self.load_state_dict({k: held_part(self, v) if k in held else v for k, v in state.items()})
+
+    def whole_state(self) -> dict[str, Tensor]:
+        """The state dict of the whole head on the CPU, as one process would have it.
+
+        Every process must call it. Process 0 gets everything; the others get no parameters.
+        """
+        held = {name for name, _ in self.named_parameters()}
+        state = {k: whole(self, v) if k in held else v for k, v in self.state_dict().items()}
+        return {k: v for k, v in state.items() if v is not None}
 
     def _survey(self, softmax: Any, own: Samples) -> Samples:
         rows = Samples(

@@ -12,7 +12,9 @@ from frfw.classifier.tiles import parse_budget
 from frfw.errors import FrfwError
 from frfw.losses import Formula, create_formula
 
-_DENSE_BELOW = 2048  # centres; mode=auto, see docs/classifier.md
+# In centres; see docs/classifier.md.
+_DENSE_BELOW = 2048
+_COMPILED_FROM = 10_000
 
 
 def create_classifier(
@@ -30,6 +32,7 @@ def create_classifier(
     sampling: str = "corrected",
     memory_budget: int | str | None = None,
     fused_update: bool = False,
+    compile: bool | str = "auto",
     **loss_params: Any,
 ) -> Classifier:
     """Create a margin-softmax classifier.
@@ -53,6 +56,9 @@ def create_classifier(
             loss estimates the full one; "partial_fc": they do not, as in that paper.
         memory_budget: for tiles and kept values: bytes or "500MB"; None: 1 GiB; 0: least memory.
         fused_update: apply SGD to the weight inside backward (`Classifier.attach`).
+        compile: compile the elementwise work of a tile with torch.compile (half a minute at the
+            first step, and a C++ compiler on the CPU): true, false, or "auto": tiled heads from
+            10,000 centres on.
         loss_params: of the loss, when it is given by name.
 
     Raises:
@@ -80,6 +86,10 @@ def create_classifier(
             "classifier.mode=dense is the replicated float32 reference: sharded, sampled, other "
             "precisions and the fused update need classifier.mode=tiled (or auto)"
         )
+    if compile not in (True, False, "auto"):
+        raise FrfwError(f"classifier.compile={compile}: choose true, false or auto")
+    if compile == "auto":
+        compile = centres >= _COMPILED_FROM
     spread = dist.is_available() and dist.is_initialized() and dist.get_world_size(group) > 1
     if fused_update and parallel == "replicated" and spread:
         raise FrfwError(
@@ -95,7 +105,13 @@ def create_classifier(
         seed=seed,
         sharded=parallel != "replicated",
         settings=Settings(
-            mode, precision, float(sample_rate), sampling, parse_budget(memory_budget), fused_update
+            mode,
+            precision,
+            float(sample_rate),
+            sampling,
+            parse_budget(memory_budget),
+            fused_update,
+            bool(compile) and mode == "tiled",
         ),
     )
 

@@ -25,6 +25,7 @@ class Settings:
     sampling: str = "corrected"
     memory_budget: int | None = None
     fused_update: bool = False
+    compile: bool = False
 
 
 def choose(key: str, value: str) -> None:

@@ -108,15 +108,18 @@ class TileSweep:
         return self._scratch[: len(self.x) * columns].view(len(self.x), columns)
 
     def cosines(
-        self, tile: Tile, out: Tensor | None = None, first: bool = True
+        self, tile: Tile, out: Tensor | None = None, first: bool = True, raw: bool = False
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor | None]:
-        """Cosines (B, c) of a tile, which sub-centre gave them (K > 1), and `prepare`'s results."""
+        """Cosines (B, c) of a tile, which sub-centre gave them (K > 1), and `prepare`'s results.
+
+        With `raw`, the products x W: a compiled kernel divides by |W| itself.
+        """
         weight, operand, inverse = self.prepare(tile, first)
         out = self.buffer(len(weight)) if out is None else out
         self.products.mm(self.x_operand, operand.T, out=out)
         if self.linear:
             out += self.bias.detach()[tile.start : tile.stop]
-        elif not self.products.rounds:
+        elif not self.products.rounds and not raw:
             out *= inverse
         best = None
         if self.centres > 1:
@@ -163,6 +166,9 @@ class TileSweep:
             scale = self.gather(scale)[:, None]
         self.rows = Rows(self.gather(threshold)[:, None], scale, differentiable)
         self.seen = seen
+        # Compiled loops do everything but sub-centres and the gradient of a scale.
+        self.fuses = self.head.kernels.compiled and self.centres == 1 and not differentiable
+        self.columns = self.local.int()
         self._state = {name: b.clone() for name, b in self.formula.named_buffers()}
 
     def log_sum_exp(self) -> Tensor:
@@ -176,26 +182,63 @@ class TileSweep:
         totals = torch.empty_like(self.largest) if self.rows.total else None
         for tile in self.tiling:
             out = self.kept_tile(tile) if keep else None
-            cos, best, _, _, inverse = self.cosines(tile, out)
+            raw = self.fuses and self.seen is None
+            cos, best, _, _, inverse = self.cosines(tile, out, raw=raw)
             if self.seen is not None:
                 self.seen.add(cos, (tile.samples, tile.targets))
-            for block in tile.blocks:
-                _, largest, total, with_n = exponentials(
-                    self.formula,
-                    cos[block.rows],
-                    self.rows,
-                    block,
-                    self.column_weights(tile),
-                    None,
-                    keep,
-                )
-                self.largest[tile.index, block.rows] = largest[:, 0]
-                sums[tile.index, block.rows] = total
-                if totals is not None:
-                    totals[tile.index, block.rows] = with_n
-            if keep:
-                self.place(cos, best, inverse, out)
+            self.largest[tile.index], sums[tile.index], with_n = self.weigh(
+                tile, cos, best, inverse, out, raw, None
+            )
+            if totals is not None:
+                totals[tile.index] = with_n
         return self._join(sums, totals)
+
+    def weigh(
+        self,
+        tile: Tile,
+        cos: Tensor,
+        best: Tensor | None,
+        inverse: Tensor | None,
+        out: Tensor | None,
+        raw: bool,
+        reference: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Turn a tile's cosines into factors of the gradient, written to `out`; None: no gradient.
+
+        Returns:
+            (B,) each: the largest N (or `reference`), sums of e^{s (N - that)}, and sums of that
+            times N if they are wanted.
+        """
+        rows, weights = self.rows, self.column_weights(tile)
+        if raw:
+            found = self.head.kernels.tile(
+                cos,
+                None if self.products.rounds else inverse,
+                (self.columns - tile.start)[:, None],
+                rows.threshold,
+                rows.scale,
+                weights,
+                None if reference is None else reference[:, None],
+                out is not None,
+            )
+            if found is not None:
+                return found[0][:, 0], found[1], None
+            if inverse is not None and not self.products.rounds:
+                cos *= inverse
+        largest, sums = self.x.new_empty(len(self.x)), self.x.new_empty(len(self.x))
+        totals = torch.empty_like(sums) if rows.total else None
+        for block in tile.blocks:
+            part = block.rows
+            given = None if reference is None else reference[part, None]
+            values = exponentials(
+                self.formula, cos[part], rows, block, weights, given, out is not None
+            )
+            largest[part], sums[part] = values[0][:, 0], values[1]
+            if totals is not None:
+                totals[part] = values[2]
+        if out is not None:
+            self.place(cos, best, inverse, out)
+        return largest, sums, totals
 
     def kept_tile(self, tile: Tile) -> Tensor:
         """The tile's part of the buffer that is kept for backward, (B, c * K)."""
