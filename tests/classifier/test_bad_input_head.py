@@ -1,0 +1,106 @@
+"""What a classifier refuses, and how it says so."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import frfw
+from frfw.classifier.rows import class_range, initial_rows
+from frfw.errors import FrfwError
+
+X = torch.randn(4, 8)
+
+
+@pytest.mark.parametrize("mode", ["dense", "tiled"])
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (X, torch.tensor([0, -1, 2, 3]), "label -1 at position 1 .* outside the 20 classes"),
+        (X, torch.tensor([0, 1, 2, 20]), "label 20 at position 3"),
+        (X, torch.tensor([0.0, 1.0, 2.0, 3.0]), "labels must be int64"),
+        (X.long(), torch.arange(4), "embeddings must be floating point"),
+        (X * torch.tensor([[1.0], [1.0], [float("nan")], [1.0]]), torch.arange(4), "position 2"),
+        (X, torch.arange(3), "3 labels"),
+        (X[:, :5], torch.arange(4), "width 5"),
+        (X[:0], torch.arange(0), "batch is empty"),
+    ],
+)
+def test_batch(mode, x, y, message):
+    head = frfw.create_classifier("curricular", 8, 20, mode)
+    with pytest.raises(FrfwError, match=message):
+        head(x, y)
+    assert head.formula.t.item() == 0  # nothing moved
+
+
+def test_nan_passes_where_a_gradient_scaler_deals_with_it():
+    head = frfw.create_classifier("arcface", 8, 20)
+    head.check_finite = False
+    assert head(X * float("nan"), torch.arange(4)).loss.isnan()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "tild"}, "Did you mean 'tiled'"),
+        ({"loss": "arcfase"}, "arcface"),
+        ({"marginn": 0.5}, "no parameter"),
+        ({"parallel": "sampled", "sample_rate": 0.0, "mode": "tiled"}, r"\(0, 1\]"),
+        ({"parallel": "sampled", "sample_rate": 1.5, "mode": "tiled"}, r"\(0, 1\]"),
+        ({"sample_rate": 0.5, "mode": "tiled"}, "parallel=sampled"),
+        ({"parallel": "sharded", "mode": "dense"}, "mode=tiled"),
+        ({"precision": "fp8"}, "no such choice"),
+        ({"memory_budget": "lots"}, "amount of memory"),
+        ({"memory_budget": "-1GB"}, "amount of memory"),
+        ({"classes": 1}, "classes >= 2"),
+    ],
+)
+def test_options(options, message):
+    options = {"loss": "arcface", "dim": 8, "classes": 20, **options}
+    with pytest.raises(FrfwError, match=message):
+        frfw.create_classifier(**options)
+
+
+def test_ranges_cover_all_classes_or_are_refused():
+    for classes in range(2, 40):
+        for world in range(1, 12):
+            try:
+                ranges = [class_range(classes, rank, world) for rank in range(world)]
+            except FrfwError as error:
+                assert "processes" in str(error)  # noqa: PT017
+                assert -(-classes // world) * (world - 1) >= classes
+                continue
+            assert [i for start, stop in ranges for i in range(start, stop)] == list(range(classes))
+            assert all(stop > start for start, stop in ranges)
+
+
+def test_more_processes_than_classes():
+    with pytest.raises(FrfwError, match="Use at most 3 processes"):
+        class_range(3, 0, 5)
+
+
+def test_initial_rows_do_not_depend_on_the_range():
+    whole = initial_rows(0, 3000, 4, seed=1)
+    assert torch.equal(initial_rows(1000, 2500, 4, seed=1), whole[1000:2500])
+    assert not torch.equal(initial_rows(0, 9, 4, seed=2), whole[:9])
+    assert abs(whole.std() - 0.01) < 5e-4
+    assert len(whole.unique(dim=0)) == 3000
+
+
+def test_fused_update_refusals():
+    head = frfw.create_classifier("arcface", 8, 20, "tiled", fused_update=True)
+    with pytest.raises(FrfwError, match="attach"):
+        head(X, torch.arange(4))
+    with pytest.raises(FrfwError, match="not AdamW"):
+        head.attach(torch.optim.AdamW(head.parameters()))
+    with pytest.raises(FrfwError, match="does not hold"):
+        head.attach(torch.optim.SGD([torch.nn.Parameter(torch.zeros(3))], lr=0.1))
+    with pytest.raises(FrfwError, match="clipping and gradient accumulation"):
+        head.check_training(clip_norm=5.0, accumulation=2)
+    head.check_training()
+
+
+def test_checkpoint_of_other_classes():
+    head = frfw.create_classifier("arcface", 8, 20)
+    with pytest.raises(FrfwError, match="30 centres, this one 20"):
+        head.load_logical_state(frfw.create_classifier("arcface", 8, 30).logical_state())

@@ -1,0 +1,210 @@
+"""The tiled engine's own promises: tiles of any size, budgets, half precision, no dense tensors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import frfw
+from frfw.classifier import tiles
+from frfw.classifier.sweep import TileSweep
+from frfw.classifier.tiles import TilePlan, parse_budget, plan_tiles
+from frfw.losses import Formula
+
+
+def gradients(head, x, y, weights=None):
+    x = x.clone().requires_grad_()
+    head.weight.grad = None
+    out = head(x, y)
+    (out.loss if weights is None else (out.per_sample * weights).sum()).backward()
+    return out, x.grad, head.weight.grad
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 9),
+    st.integers(2, 30),
+    st.integers(1, 31),
+    st.integers(1, 9),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_any_tile_size_gives_the_dense_result(batch, classes, width, rows, keep, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(batch, 6, generator=generator, dtype=torch.float64)
+    y = torch.randint(classes, (batch,), generator=generator)
+    dense = frfw.create_classifier("curricular", 6, classes).double().eval()
+    tiled = frfw.create_classifier("curricular", 6, classes, "tiled").double().eval()
+    plan = TilePlan(min(width, classes), min(rows, batch), keep)
+    original, module = plan_tiles, __import__("frfw.classifier.sweep", fromlist=["plan_tiles"])
+    module.plan_tiles = lambda *_: plan
+    try:
+        found = gradients(tiled, x, y)
+    finally:
+        module.plan_tiles = original
+    expected = gradients(dense, x, y)
+    torch.testing.assert_close(found[0].per_sample, expected[0].per_sample)
+    torch.testing.assert_close(found[1:], expected[1:], rtol=1e-8, atol=1e-10)
+
+
+def test_slope_by_autograd_when_the_formula_offers_none():
+    class Cubic(Formula):
+        def negatives(self, cos, threshold):
+            return torch.where(cos > threshold, cos**3, cos)
+
+    x, y = torch.randn(7, 6, dtype=torch.float64), torch.arange(7)
+    pair = [frfw.create_classifier(Cubic(), 6, 40, mode).double() for mode in ("dense", "tiled")]
+    expected, found = (gradients(head, x, y) for head in pair)
+    torch.testing.assert_close(found[1:], expected[1:])
+
+
+def test_gradients_of_single_samples():
+    x, y = torch.randn(5, 6, dtype=torch.float64), torch.tensor([1, 1, 0, 8, 3])
+    weights = torch.tensor([0.0, 2.0, 1.0, 0.5, 3.0], dtype=torch.float64)
+    pair = [frfw.create_classifier("arcface", 6, 9, mode).double() for mode in ("dense", "tiled")]
+    expected, found = (gradients(head, x, y, weights) for head in pair)
+    torch.testing.assert_close(found[1:], expected[1:])
+
+
+def test_compiled_kernels_give_the_same(recwarn):
+    x, y = torch.randn(9, 16), torch.randint(70, (9,))
+    plain, compiled = (
+        frfw.create_classifier("curricular", 16, 70, "tiled", compile=c) for c in (False, True)
+    )
+    expected, found = gradients(plain, x, y), gradients(compiled, x, y)
+    torch.testing.assert_close(found[0].per_sample, expected[0].per_sample)
+    torch.testing.assert_close(found[1:], expected[1:], rtol=1e-4, atol=1e-6)
+
+
+def test_a_kernel_that_cannot_be_compiled_is_said(monkeypatch):
+    head = frfw.create_classifier("arcface", 6, 70, "tiled", compile=True)
+
+    def broken(*_):
+        raise RuntimeError("no C++ compiler")
+
+    head.kernels.row_largest = broken
+    with pytest.warns(UserWarning, match="no C\\+\\+ compiler.*plain operations"):
+        head(torch.randn(4, 6), torch.arange(4)).loss.backward()
+
+
+def test_state_of_the_forward_pass_is_used_in_backward():
+    x, y = torch.randn(6, 6, dtype=torch.float64), torch.arange(6)
+    pair = [
+        frfw.create_classifier("curricular", 6, 40, mode, rate=0.5, memory_budget=0).double()
+        for mode in ("dense", "tiled")
+    ]
+    seen = []
+    for head in pair:
+        first = head(x, y).loss
+        second = head(2 * head.weight[:6].detach() + x, y).loss  # moves t before backward
+        (first + second).backward()
+        seen.append(head.weight.grad)
+        assert head.formula.t > 0
+    torch.testing.assert_close(seen[1], seen[0])
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+def test_low_precision_products_are_near_float64(precision):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(32, 64, generator=generator), torch.arange(32)
+    exact = frfw.create_classifier("curricular", 64, 300).double()
+    head = frfw.create_classifier("curricular", 64, 300, "tiled", precision=precision)
+    expected, found = gradients(exact, x.double(), y), gradients(head, x, y)
+    bound = {"tf32": 5e-3, "fp16": 5e-3, "bf16": 4e-2}[precision]
+    assert (found[0].loss - expected[0].loss).abs() / expected[0].loss < bound / 10
+    for a, b in zip(found[1:], expected[1:]):
+        assert (a - b).norm() / b.norm() < bound
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_embeddings_under_autocast(dtype):
+    x, y = torch.randn(8, 16).to(dtype), torch.arange(8)
+    head = frfw.create_classifier("arcface", 16, 90, "tiled")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = gradients(head, x, y)
+    expected = gradients(head, x.float(), y)
+    assert found[0].loss.dtype == torch.float32
+    assert found[1].dtype == dtype
+    torch.testing.assert_close(found[2], expected[2])
+
+
+def test_frozen_head_still_gives_embeddings_their_gradient():
+    head = frfw.create_classifier("arcface", 6, 40, "tiled")
+    head.weight.requires_grad_(False)
+    _, of_x, of_weight = gradients(head, torch.randn(4, 6), torch.arange(4))
+    assert of_x.abs().sum() > 0
+    assert of_weight is None
+
+
+def test_no_second_order():
+    head = frfw.create_classifier("arcface", 6, 40, "tiled")
+    x = torch.randn(4, 6, requires_grad=True)
+    (grad,) = torch.autograd.grad(head(x, torch.arange(4)).loss, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+def test_evaluation_keeps_nothing(monkeypatch):
+    head = frfw.create_classifier("arcface", 6, 40, "tiled")
+    kept = []
+    original = TileSweep.log_sum_exp
+    monkeypatch.setattr(
+        TileSweep, "log_sum_exp", lambda self: (original(self), kept.append(self.kept))[0]
+    )
+    with torch.no_grad():
+        head(torch.randn(4, 6), torch.arange(4))
+    assert kept == [None]
+
+
+def test_budget_decides_whether_cosines_are_kept():
+    kept = 1024 * 100_000 * 4
+    assert plan_tiles(1024, 100_000, 1, 4, False, kept + 50_000_000).keep
+    assert not plan_tiles(1024, 100_000, 1, 4, False, kept).keep
+    small = plan_tiles(1024, 100_000, 1, 4, False, 5_000_000)
+    assert tiles.tile_bytes(1024, small.classes, 1, 4) <= 5_000_000
+    assert parse_budget("1.5GiB") == 1.5 * 2**30
+    assert parse_budget("500 MB") == 500_000_000
+
+
+def test_auto_is_dense_for_few_classes_only():
+    assert frfw.create_classifier("arcface", 8, 2000, "auto").settings.mode == "dense"
+    assert frfw.create_classifier("arcface", 8, 2048, "auto").settings.mode == "tiled"
+    assert frfw.create_classifier("subcenter_arcface", 8, 1000, "auto").settings.mode == "tiled"
+    assert (
+        frfw.create_classifier("arcface", 8, 9, "auto", precision="bf16").settings.mode == "tiled"
+    )
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("parallel", ["replicated", "sampled"])
+def test_fused_update_is_plain_sgd(nesterov, parallel):
+    rate = 0.4 if parallel == "sampled" else 1.0
+    weights, momenta = [], []
+    for fused in (False, True):
+        head = frfw.create_classifier(
+            "curricular",
+            8,
+            150,
+            "tiled",
+            seed=2,
+            parallel=parallel,
+            sample_rate=rate,
+            fused_update=fused,
+        ).double()
+        optimizer = torch.optim.SGD(
+            head.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=nesterov
+        )
+        head.attach(optimizer)
+        for step in range(6):
+            generator = torch.Generator().manual_seed(step)
+            x = torch.randn(11, 8, generator=generator, dtype=torch.float64)
+            optimizer.zero_grad()
+            head(x, torch.randint(150, (11,), generator=generator)).loss.backward()
+            assert (head.weight.grad is None) == fused
+            optimizer.step()
+        weights.append(head.weight.detach())
+        momenta.append(optimizer.state[head.weight]["momentum_buffer"])
+    torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(momenta[1], momenta[0], rtol=0, atol=1e-10)
