@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from frfw.tracking.runs import Curve
 
 WIDTH, HEIGHT = 372, 214  # points
+SOLID, DASHED = -1, -2
 SERIES = 8  # colours of the style sheet: --s0 .. --s7
 _INK, _SOFT, _GRID = "#010203", "#010204", "#010205"
 _SERIES = [f"#01020{i:x}" for i in range(6, 6 + SERIES)]
@@ -62,7 +63,8 @@ class Chart:
 
     title: str
     svg: str
-    legend: list[tuple[str, int, str]] = field(default_factory=list)  # name, colour, value
+    # Name, colour (or SOLID or DASHED for a line in the colour of text) and value.
+    legend: list[tuple[str, int, str]] = field(default_factory=list)
     note: str = ""
 
 
@@ -84,17 +86,22 @@ def draw(
     note: str = "",
     xlabel: str = "",
     height: int = HEIGHT,
+    margins: tuple[int, int, int, int] = (44, 10, 8, 36),
 ) -> Chart:
     """Let `plot` draw on axes of the house's style, and return the drawing as inline SVG."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
+        figure = Figure(figsize=(WIDTH / 72, height / 72))
         figure.patch.set_alpha(0)
         axes = figure.subplots()
         axes.patch.set_alpha(0)
         axes.grid(axis="x", visible=False)
         plot(axes)
-        if xlabel:
-            axes.set_xlabel(xlabel)
+        axes.set_xlabel(xlabel)
+        # Fixed margins, in points: room for "100 %" and for a line of text under the ticks.
+        left, right, top, bottom = margins
+        axes.set_position(
+            (left / WIDTH, bottom / height, 1 - (left + right) / WIDTH, 1 - (top + bottom) / height)
+        )
         svg = _inline(figure, title)
     return Chart(title, svg, list(legend), note)
 

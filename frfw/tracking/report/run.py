@@ -21,13 +21,13 @@ def write_report(run_dir: str | Path, path: str | Path | None = None) -> Path:
         FrfwError: the folder is no run, or a file in it cannot be read.
     """
     run = load_run(run_dir)
-    evaluated = {
-        name: scores
-        for name in run.evaluation
+    scored = [
+        (scores, figures)
+        for name, figures in verification.evaluated(run)
         if (scores := verification.load_scores(run.folder / "evaluation", name)) is not None
         and len(scores.genuine)
         and len(scores.impostor)
-    }
+    ]
     content = {
         "title": run.name,
         "headline": facts.headline(run),
@@ -37,11 +37,8 @@ def write_report(run_dir: str | Path, path: str | Path | None = None) -> Path:
         "table": verification.table(run),
         "groups": verification.group_tables(run),
         "training": training_charts(run.curves),
-        "roc": verification.roc_chart(list(evaluated.values())),
-        "histograms": [
-            verification.histogram(scores, run.evaluation[name])
-            for name, scores in evaluated.items()
-        ],
+        "roc": verification.roc_chart([scores for scores, _ in scored]),
+        "histograms": [verification.histogram(*both) for both in scored],
         "worst": verification.worst_sets(run),
         "robustness": robustness(run.robustness),
         "settings": facts.settings(run.config),

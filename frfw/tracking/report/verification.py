@@ -12,7 +12,17 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from frfw.errors import FrfwError
-from frfw.tracking.report.charts import Chart, colour, draw, ink, percent_axis, power, power_axis
+from frfw.tracking.report.charts import (
+    DASHED,
+    SOLID,
+    Chart,
+    colour,
+    draw,
+    ink,
+    percent_axis,
+    power,
+    power_axis,
+)
 from frfw.tracking.runs import Run
 from frfw.tracking.worst import load_worst
 
@@ -72,14 +82,32 @@ def table(run: Run) -> dict[str, Any]:
     shown = [t for t in targets if t in known]
     columns = ["accuracy", "exact", "AUC", "EER", *(f"TAR at FAR {power(t)}" for t in shown)]
     rows, notes = [], []
-    for name, figures in run.evaluation.items():
+    for name, figures in evaluated(run):
         points = {p["target"]: p for p in figures.get("operating_points") or ()}
         cells = [_cell(figures, "accuracy", figures.get("standard_error"))]
         cells += [_cell(figures, key) for key in ("exact_accuracy", "auc", "eer")]
         cells += [_tar_cell(figures, points.get(t)) for t in shown]
         rows.append((name, cells))
-        notes += [f"{name}: {p['note']}." for p in points.values() if p.get("note")]
-    return {"columns": columns, "rows": rows, "notes": list(dict.fromkeys(notes))}
+        said = _far_note(points)
+        notes += [f"{name}: {said}"] if said else []
+    return {"columns": columns, "rows": rows, "notes": notes}
+
+
+def evaluated(run: Run) -> list[tuple[str, dict[str, Any]]]:
+    """Return (set, figures) in the order in which the run was scored on the sets."""
+    return [(name, run.evaluation[name]) for name in run.sets if name in run.evaluation]
+
+
+def _far_note(points: dict[float, dict[str, Any]]) -> str:
+    """Say in one line which false accept rates the impostors are too few for."""
+    empty = [t for t, p in points.items() if p.get("tar") is None]
+    coarse = [t for t, p in points.items() if p.get("tar") is not None and p.get("note")]
+    said = []
+    if coarse:
+        said.append(f"FAR {', '.join(power(t) for t in coarse)} means no false accept at all here")
+    if empty:
+        said.append(f"the impostors are too few for FAR {power(max(empty))} and below")
+    return "; ".join(said) + "." if said else ""
 
 
 def _cell(figures: dict[str, Any], key: str, spread: float | None = None) -> tuple[str, str]:
@@ -105,7 +133,7 @@ def _tar_cell(figures: dict[str, Any], point: dict[str, Any] | None) -> tuple[st
 def group_tables(run: Run) -> list[dict[str, Any]]:
     """Return one table a set that was scored by group: rows (group, cells)."""
     tables = []
-    for name, figures in run.evaluation.items():
+    for name, figures in evaluated(run):
         groups = {g: f for g, f in (figures.get("groups") or {}).items() if isinstance(f, dict)}
         numbers = [k for k in ("accuracy", "exact_accuracy", "auc", "eer")
                    if any(isinstance(f.get(k), int | float) for f in groups.values())]  # fmt: skip
@@ -178,34 +206,31 @@ def histogram(scores: SetScores, figures: dict[str, Any]) -> Chart:
         for index, values in ((0, scores.genuine), (1, scores.impostor)):
             axes.hist(values, edges, density=True, color=colour(index), alpha=0.22)
             axes.hist(values, edges, density=True, color=colour(index), histtype="step", lw=1.6)
-        top = axes.get_ylim()[1] * 1.14
-        axes.set_ylim(0, top)
-        for label, at, dashes in marks:
-            axes.axvline(at, color=ink(), lw=1.2, ls=dashes)
-            on_left = at > edges[0] + 0.7 * (edges[-1] - edges[0])
-            axes.annotate(label, (at, top), (-4 if on_left else 4, -2), color=ink(), fontsize=9,
-                          textcoords="offset points", ha="right" if on_left else "left",
-                          va="top" if dashes == "-" else "bottom",
-                          annotation_clip=False)  # fmt: skip
+        for _, at, style in marks:
+            axes.axvline(at, color=ink(), lw=1.3, ls="-" if style == SOLID else (0, (3, 2)))
         axes.set_yticks([])
 
-    legend = [("same person", 0, f"{len(scores.genuine):,}"),
-              ("different people", 1, f"{len(scores.impostor):,}")]  # fmt: skip
-    return draw(f"Scores: {scores.name}", plot, legend=legend, xlabel="cosine")
+    legend = [
+        ("same person", 0, ""),
+        ("different people", 1, ""),
+        *((label, style, f"{at:.3f}") for label, at, style in marks),
+    ]
+    title = f"Scores: {scores.name}"
+    return draw(title, plot, legend=legend, xlabel="cosine", margins=(10, 10, 8, 36))
 
 
-def thresholds(figures: dict[str, Any]) -> list[tuple[str, float, str]]:
+def thresholds(figures: dict[str, Any]) -> list[tuple[str, float, int]]:
     """Return (label, cosine, line style): best accuracy, and the smallest FAR with a figure."""
     marks = []
     folds = figures.get("fold_thresholds")
     if folds:
         # On the squared distance of unit vectors, d = 2 - 2 cos.
-        marks.append(("best accuracy", 1 - float(np.mean(folds)) / 2, "-"))
+        marks.append(("best accuracy", 1 - float(np.mean(folds)) / 2, SOLID))
     clear = [p for p in figures.get("operating_points") or ()
              if p.get("threshold") is not None and not p.get("note")]  # fmt: skip
     if clear:
         point = min(clear, key=lambda p: p["target"])
-        marks.append((f"FAR {power(point['target'])}", float(point["threshold"]), "--"))
+        marks.append((f"FAR {power(point['target'])}", float(point["threshold"]), DASHED))
     return marks
 
 
