@@ -14,10 +14,11 @@ def main(cfg: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from frfw.training import jobs
+    from frfw.training import first_use, jobs
 
     hydra = HydraConfig.get()
     overrides = list(hydra.overrides.task)
+    first_use.draw_if_missing(cfg, hydra.runtime.choices.get("data", ""))
     if hydra.mode == RunMode.MULTIRUN:
         jobs.run_sweep_job(cfg, overrides, Path(hydra.sweep.dir))
     else:

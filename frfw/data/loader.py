@@ -10,15 +10,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.data import DataLoader
 
-from frfw.data.augment import Augment
 from frfw.data.dataset import Dataset
 from frfw.data.sampler import SampleStream, ShuffledOrder
 from frfw.data.worker import Batch, Fetcher, Request, WorkerStart
 from frfw.errors import FrfwError
+
+if TYPE_CHECKING:
+    from frfw.data.augment.cpu import Augment
 
 log = logging.getLogger("frfw.data")
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from frfw.data.recordio_format import MAGIC
 from frfw.errors import FrfwError
@@ -57,6 +56,8 @@ def read_index(rec: Path, idx: Path) -> RecordIndex:
 
 def _read_idx(idx: Path) -> tuple[np.ndarray, np.ndarray]:
     hint = f"{idx} is not an index of `key<TAB>offset` lines: take the one made with its .rec"
+    import pandas as pd  # slow to import, so only where an index is read
+
     try:
         table = pd.read_csv(idx, sep="\t", header=None, dtype=np.int64)
     except (ValueError, OverflowError, pd.errors.ParserError, UnicodeDecodeError) as error:

@@ -6,17 +6,19 @@ import faulthandler
 import os
 import signal
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 
-from frfw.data.augment import Augment
 from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage
 from frfw.data.randomness import sample_keys
 from frfw.errors import FrfwError
+
+if TYPE_CHECKING:
+    from frfw.data.augment.cpu import Augment
 
 _ATTEMPTS = 64
 
@@ -62,7 +64,7 @@ class Fetcher:
         chosen, bad = request.indices.copy(), []
         # An image that comes twice in an epoch gets its randomness from its place instead.
         keys = sample_keys(self.seed, request.epochs, request.places if self.repeats else chosen)
-        plan = None if self.augment is None else self.augment.plan(keys)
+        plan = None if self.augment is None else self.augment.plan(keys, dataset.size)
         for row, key in enumerate(keys.tolist()):
             image, chosen[row] = self._good_image(int(chosen[row]), key, bad)
             pixels[row] = image if plan is None else self.augment.apply(image, plan, row)

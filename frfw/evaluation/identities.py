@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from frfw.errors import FrfwError, nearest
 
@@ -35,6 +33,9 @@ def linked(count: int, same_pairs: NDArray[np.integer]) -> NDArray[np.int64]:
     never join two.
     """
     ones = np.ones(len(same_pairs), dtype=np.int8)
+    from scipy.sparse import coo_matrix  # slow to import, so only here
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_matrix((ones, (same_pairs[:, 0], same_pairs[:, 1])), shape=(count, count))
     return connected_components(graph, directed=False)[1].astype(np.int64)
 

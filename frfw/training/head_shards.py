@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 
 from frfw.classifier.logical import held_part, logical
@@ -54,6 +53,8 @@ def save(parts: Parts, path: Path) -> str | None:
     """Write a sharded head beside `path` (all ranks call this) and return its folder's name."""
     if not parts.head_is_sharded:
         return None
+    import torch.distributed.checkpoint as dcp  # seconds to import, so only here
+
     folder = path.with_suffix(".head")
     aside = folder.with_name(f".{folder.name}.tmp")
     if parts.ranks.is_main:
@@ -129,6 +130,8 @@ def load_optimizer(parts: Parts, content: State, path: Path) -> None:
 
 
 def _read_shards(parts: Parts, content: State, path: Path, tensors: dict[str, Tensor]) -> None:
+    import torch.distributed.checkpoint as dcp
+
     folder = path.parent / content["head_shards"]
     if not folder.is_dir():
         raise FrfwError(f"{folder} is missing: it holds the head of {path}; copy it there too")

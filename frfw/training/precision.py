@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
 from frfw.errors import FrfwError, nearest
 
@@ -31,9 +30,12 @@ class Precision:
             )
         self.name, self.device, self.dtype = name, device, PRECISIONS[name]
         enabled = name == "fp16"
-        if group is None:
+        if group is None or not enabled:
             self.scaler = torch.amp.GradScaler(device.type, enabled=enabled)
-        else:  # an overflow on any rank lowers every rank's scale
+        else:
+            from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+
+            # An overflow on any rank lowers every rank's scale.
             self.scaler = ShardedGradScaler(device.type, enabled=enabled, process_group=group)
 
     def autocast(self) -> AbstractContextManager[None]:

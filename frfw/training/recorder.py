@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frfw.tracking import Progress, Tracker, head_statistics, write_environment, write_report
+from frfw.tracking import Progress, Tracker, head_statistics, write_environment
 from frfw.training.guards import StepGuard
 from frfw.training.step import StepResult
 
@@ -93,6 +93,8 @@ class Recorder:
     def _report(self, run: Path) -> None:
         """Write report.html; a trained run is not lost because its report failed."""
         try:
+            from frfw.tracking import write_report
+
             self.message(f"report: {write_report(run)}")
         except Exception as error:
             self.message(f"warning: no report ({error}); try python -m frfw.report {run}")

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from frfw.evaluation import Extraction, PairSet, VerificationResult, evaluate_sets, open_sets
-from frfw.evaluation.plots import histogram_figure, roc_figure
 from frfw.tracking.projector import choose_identities
 from frfw.tracking.worst import store_worst
 from frfw.training import batchnorm
@@ -101,6 +100,8 @@ class Validator:
             trainer.best = {"metric": "mean accuracy", "value": mean, "step": trainer.step}
 
     def _keep(self, results: dict[str, VerificationResult]) -> None:
+        from frfw.evaluation.plots import histogram_figure, roc_figure
+
         trainer, size = self._trainer, self._trainer.parts.preprocessing.size
         folder, tracker = trainer.folder.evaluation, trainer.recorder.tracker
         for name, result in results.items():

@@ -63,19 +63,27 @@ TINY = [
 ]
 
 
-@pytest.fixture
-def train(blobs, tmp_path):
-    """Run `python -m frfw.train` with tiny settings in an empty folder; returns the process."""
+class Train:
+    """Runs `python -m frfw.train` with tiny settings in an empty folder."""
 
-    def run(*arguments: str, module: str = "frfw.train", tiny: bool = True, **options):
-        given = [*(TINY if tiny else []), f"data.path={blobs}"] if module == "frfw.train" else []
+    def __init__(self, blobs: Path, folder: Path) -> None:
+        self.blobs, self.folder = blobs, folder
+
+    def command(self, *arguments: str, tiny: bool = True) -> list[str]:
+        given = [*TINY, f"data.path={self.blobs}"] if tiny else []
+        return [sys.executable, "-m", "frfw.train", *given, *arguments]
+
+    def __call__(self, *arguments: str, tiny: bool = True) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-m", module, *given, *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **options},
+            self.command(*arguments, tiny=tiny),
+            cwd=self.folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             timeout=240,
         )
 
-    return run
+
+@pytest.fixture
+def train(blobs, tmp_path) -> Train:
+    return Train(blobs, tmp_path)

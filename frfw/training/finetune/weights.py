@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from frfw.errors import FrfwError
 from frfw.training import checkpoint
 from frfw.training.finetune.public import Layout, State, recognise, unwrap
+from frfw.training.finetune.tolerant import load_tensors
 
 CHANNELS = ("auto", "rgb", "bgr")
 
@@ -72,16 +73,19 @@ def _read(file: Path) -> Any:
             raise FrfwError(f"{file} cannot be read as safetensors: {error}") from error
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise FrfwError(
-            f"{file} holds Python objects besides tensors, which are not loaded for safety. If you "
-            "trust it, take the tensors out once: python -c \"import torch; c = torch.load('"
-            f"{file}', map_location='cpu', weights_only=False); "
-            "torch.save(c.get('state_dict', c), 'weights.pt')\", then init_from=weights.pt"
-        ) from error
+    except pickle.UnpicklingError:
+        pass  # objects of a training framework beside the tensors: read without making them
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FrfwError(f"{file} cannot be read as weights ({reason}): is it truncated?") from error
+        raise _unreadable(file, error) from error
+    try:
+        return load_tensors(file)
+    except Exception as error:  # whatever a stand-in could not stand in for
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> FrfwError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return FrfwError(f"{file} cannot be read as weights ({reason}): is it truncated?")
 
 
 def load_backbone(

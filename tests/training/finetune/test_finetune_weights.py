@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -161,19 +164,52 @@ def test_not_strict_takes_what_fits(tmp_path):
     assert "tensors" in lines[0]
 
 
-class Unknown:
+class Callback:
+    """As a trainer's own object in a Lightning checkpoint."""
+
+    def __init__(self):
+        self.best, self.log = {"k": [1, 2]}, {3, 4}
+
+
+class Settings(dict):
     pass
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_a_training_file_loads_without_its_objects(tmp_path):
+    source, target, touched = small(), small(seed=1), tmp_path / "touched"
+    content = {
+        "epoch": 3,
+        "callbacks": {Callback: Callback()},
+        "hyper_parameters": Settings(lr=0.1),
+        "loops": [Malicious(touched), np.float64(3), Path("a")],
+        "state_dict": {f"model.{k}": v for k, v in source.state_dict().items()},
+    }
+    for number, new_format in enumerate((True, False)):
+        path = tmp_path / f"{number}.ckpt"
+        torch.save(content, path, _use_new_zipfile_serialization=new_format)
+        load_backbone(target, read_weights(path))
+        assert torch.equal(target.fc.weight, source.fc.weight)
+    assert not touched.exists()
 
 
 @pytest.mark.parametrize(
     ("write", "words"),
     [
         (lambda p: p.write_bytes(b"PK\x03\x04 cut"), "cannot be read as weights"),
+        (lambda p: p.write_bytes(b"\x80\x02 neither"), "cannot be read as weights"),
         (lambda p: torch.save({"epoch": 3}, p), "holds no state dict"),
-        (lambda p: torch.save(Unknown(), p), "Python objects besides tensors"),
+        (lambda p: torch.save(Callback(), p), "holds no state dict"),
         (lambda p: None, "does not exist"),
     ],
-    ids=["truncated", "no tensors", "objects", "absent"],
+    ids=["truncated", "not torch", "no tensors", "objects alone", "absent"],
 )
 def test_bad_files_are_explained(tmp_path, write, words):
     path = tmp_path / "weights.pt"

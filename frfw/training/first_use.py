@@ -1,0 +1,29 @@
+"""`data=synthetic` needs no download: its faces are drawn when a run first wants them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from frfw.training import distributed
+
+
+def draw_if_missing(cfg: DictConfig, data_choice: str) -> None:
+    """Draw the default synthetic set where `data=synthetic` and its folder is not there.
+
+    Under torchrun the first process of a machine draws; the others wait for it when they join.
+    """
+    path = Path(str(cfg.data.path))
+    if data_choice != "synthetic" or path.exists():
+        return
+    if distributed.under_torchrun() and os.environ.get("LOCAL_RANK", "0") != "0":
+        return
+    from frfw.data.synthetic import write_dataset
+    from frfw.synthesize import Progress
+
+    print(f"{path} is not there: drawing the synthetic faces (once)", flush=True)
+    progress = Progress()
+    write_dataset(path, report=progress)
+    progress.close()
