@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 @hydra_command("evaluate")
 def main(cfg: Any) -> None:
     """Score a run or checkpoint on evaluation sets: one table, and files beside the run."""
+    import logging
+
     import torch
 
     from frfw.training import distributed
 
     ranks = distributed.join(str(cfg.device), timeout_s=600)
+    if not ranks.is_main:  # what there is to say, rank 0 says
+        logging.getLogger("frfw").setLevel(logging.ERROR)
     if ranks.device.type == "cpu" and cfg.threads:
         torch.set_num_threads(int(cfg.threads))
     try:

@@ -14,7 +14,7 @@ import numpy as np
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from frfw.evaluation.extract import Extraction
+from frfw.evaluation.extraction import Extraction
 from frfw.evaluation.images import ImageList
 
 log = logging.getLogger("frfw.evaluation")

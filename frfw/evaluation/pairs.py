@@ -139,6 +139,10 @@ def _from_pack(path: Path, name: str) -> PairSet:
 def _from_list(listed: PairList, layout: str, name: str) -> PairSet:
     names = identity_names(listed.paths, layout)
     known, identities = np.unique(names, return_inverse=True)
+    a, b = identities[listed.pairs].T
+    named = layout != "csv" or np.array_equal(a == b, listed.same)
+    if not named:  # the folders of such a list are not identities
+        identities = linked(len(listed.paths), listed.pairs[listed.same])
     return PairSet(
         name,
         ImageList(listed.paths, name),
@@ -147,7 +151,7 @@ def _from_list(listed: PairList, layout: str, name: str) -> PairSet:
         listed.fold,
         listed.group,
         identities.astype(np.int64),
-        details={"identity_names": known.tolist()},
+        details={"identity_names": known.tolist()} if named else {},
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from frfw.errors import FrfwError, nearest
 from frfw.evaluation import templates
 from frfw.evaluation.cache import EmbeddingCache
-from frfw.evaluation.extract import Embed, Extraction, extract
+from frfw.evaluation.extraction import Embed, Extraction, extract
 from frfw.evaluation.identification import IdentificationResult, identify, read_people
 from frfw.evaluation.images import ImageList
 from frfw.evaluation.stream import StreamResult

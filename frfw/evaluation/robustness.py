@@ -12,7 +12,7 @@ import numpy as np
 
 from frfw.errors import FrfwError
 from frfw.evaluation.changes import Change, chosen_changes
-from frfw.evaluation.extract import Embed, Extraction, extract
+from frfw.evaluation.extraction import Embed, Extraction, extract
 from frfw.evaluation.pairs import PairSet
 from frfw.evaluation.table import percent, text_table
 from frfw.evaluation.verification import verify

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from frfw.errors import FrfwError
 from frfw.evaluation.bootstrap import bootstrap_intervals
 from frfw.evaluation.cache import EmbeddingCache
-from frfw.evaluation.extract import Embed, Extraction, extract
+from frfw.evaluation.extraction import Embed, Extraction, extract
 from frfw.evaluation.pairs import PairSet, load_pairs
 from frfw.evaluation.result import VerificationResult
 from frfw.evaluation.verification import verify

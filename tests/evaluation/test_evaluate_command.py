@@ -52,7 +52,6 @@ def test_embeddings_need_no_network(own_embeddings, tmp_path):
     ("arguments", "message"),
     [
         (["evaluation=[lfv]"], "evaluation=lfv: there is no such choice. Did you mean 'lfw'?"),
-        (["evaluation=[lfw]"], "lfw.bin does not exist"),
         (["checkpoint=nowhere"], "nowhere does not exist; give a run folder"),
     ],
 )

@@ -76,6 +76,24 @@ def test_restriction_by_identity(pair_csv):
         load_pairs({"path": str(pair_csv), "keep": "p99"})
 
 
+def test_folders_that_are_no_identities_are_not_taken_for_them(people):
+    flat = people / "flat"
+    flat.mkdir()
+    lines = ["path_a,path_b,same"]
+    for who in range(6):
+        for index in (1, 2):
+            file = f"p{who:02d}_{index:04d}.png"
+            shutil.copy(people / f"p{who:02d}" / file, flat / file)
+        lines.append(f"flat/p{who:02d}_0001.png,flat/p{who:02d}_0002.png,1")
+        lines.append(f"flat/p{who:02d}_0001.png,flat/p{(who + 1) % 6:02d}_0002.png,0")
+    (people / "flat.csv").write_text("\n".join(lines))
+    found = load_pairs(people / "flat.csv")
+    a, b = found.identities[found.pairs].T
+    assert np.array_equal(a == b, found.same)
+    with pytest.raises(FrfwError, match="names no identities"):
+        load_pairs({"path": str(people / "flat.csv"), "keep": "flat"})
+
+
 def test_missing_images_are_listed_then_skipped(pair_csv):
     gone = load_pairs(pair_csv).images.items[3]
     gone.unlink()

@@ -1,0 +1,88 @@
+"""Measure the evaluation: `python scripts/bench_evaluation.py [verification] [templates]`.
+
+verification: 10-fold evaluation of 6,000 pairs of 512-d embeddings against the plain threshold
+loop, which is the reference in tests/evaluation/test_verification.py.
+templates: 15,658,489 template pairs (as many as IJB-C has) of 23,124 templates, from a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+PLAIN = Path(__file__).parents[1] / "tests" / "evaluation" / "test_verification.py"
+
+
+def best_of(times: int, work: Callable[[], object]) -> float:
+    """Return the shortest wall time in seconds of several runs."""
+    spent = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - start)
+    return min(spent)
+
+
+def verification(pairs: int = 6000, dim: int = 512) -> None:
+    """Time `verify`, all its figures included, and the loop, which has the accuracy alone."""
+    from frfw.evaluation import verify
+
+    spec = importlib.util.spec_from_file_location("plain", PLAIN)
+    plain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plain)
+    rng = np.random.default_rng(0)
+    same = rng.random(pairs) < 0.5
+    a = rng.standard_normal((pairs, dim), dtype=np.float32)
+    b = rng.standard_normal((pairs, dim), dtype=np.float32)
+    b[same] = a[same] + 1.2 * b[same]
+    equal = np.array_equal(verify(a, b, same).fold_accuracies, plain.plain_loop(a, b, same)[0])
+    ours = best_of(7, lambda: verify(a, b, same))
+    loop = best_of(3, lambda: plain.plain_loop(a, b, same))
+    print(f"verification  {pairs} pairs x {dim}: verify {1e3 * ours:.1f} ms, loop {loop:.3f} s, ")
+    print(f"              {loop / ours:.0f} times as fast, folds equal: {equal}")
+
+
+def templates(pairs: int, count: int = 23124, dim: int = 512) -> None:
+    """Time `verify_templates` from a file of pairs, and report the process's peak memory."""
+    from frfw.evaluation.templates import Templates, verify_templates
+
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((count, dim), dtype=np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    bank = Templates(np.arange(1, count + 1), features)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pairs.txt"
+        for start in range(0, pairs, 1 << 20):  # in pieces: the peak is to be the scoring's
+            size = min(1 << 20, pairs - start)
+            rows = rng.integers(1, count + 1, (size, 3), dtype=np.int32)
+            rows[:, 2] = rng.random(size) < 0.00125
+            pd.DataFrame(rows).to_csv(path, sep=" ", header=False, index=False, mode="a")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        spent = best_of(1, lambda: verify_templates(bank, path))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"templates     {pairs:,} pairs of {count:,} x {dim}: {spent:.1f} s,")
+    print(f"              peak memory {peak:.0f} MiB ({before:.0f} MiB before scoring)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="*", default=["verification", "templates"])
+    parser.add_argument("--template-pairs", type=int, default=15_658_489)
+    args = parser.parse_args()
+    for what in args.what:
+        if what not in ("verification", "templates"):
+            sys.exit(f"error: there is no {what!r}; choose verification, templates")
+        verification() if what == "verification" else templates(args.template_pairs)
+
+
+if __name__ == "__main__":
+    main()
