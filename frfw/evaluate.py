@@ -54,7 +54,7 @@ def run(cfg: Any, ranks: Any) -> None:
         _write(results, opened, output, config, embedder)
     _score_others(settings, embedder, how, cache, output, ranks.is_main)
     if config["robustness"]["enabled"]:
-        _robustness(config["robustness"], embedder, opened, how, output, ranks.is_main)
+        _robustness(config["robustness"], embedder, opened, how, cache, output, ranks.is_main)
 
 
 def default_output(checkpoint: str | None) -> Path:
@@ -192,6 +192,7 @@ def _robustness(
     embedder: Embedder | None,
     opened: dict[str, PairSet],
     how: Extraction,
+    cache: EmbeddingCache | None,
     output: Path,
     is_main: bool,
 ) -> None:
@@ -212,6 +213,7 @@ def _robustness(
                 both=bool(wanted["both"]),
                 far=float(wanted["far"]),
                 seed=int(wanted["seed"]),
+                cache=cache,
             )
         )
         if is_main:

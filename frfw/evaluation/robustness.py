@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from frfw.errors import FrfwError
+from frfw.evaluation.cache import EmbeddingCache
 from frfw.evaluation.changes import Change, chosen_changes
 from frfw.evaluation.extraction import Embed, Extraction, extract
+from frfw.evaluation.images import ImageList
 from frfw.evaluation.pairs import PairSet
+from frfw.evaluation.sets import embed_pairs
 from frfw.evaluation.table import percent, text_table
 from frfw.evaluation.verification import verify
 
@@ -49,6 +53,7 @@ def robustness(
     far: float = 1e-2,
     folds: int = 10,
     seed: int = 0,
+    cache: EmbeddingCache | None = None,
 ) -> RobustnessResult:
     """Score `pairs` clean and under every strength of every change.
 
@@ -59,6 +64,7 @@ def robustness(
     Args:
         embed: as `evaluate_sets` takes it; call on every rank.
         changes: names out of `frfw.evaluation.changes.CHANGES`; None: all.
+        cache: where embeddings are looked up and kept, those of changed images too.
 
     Raises:
         FrfwError: pairs without images, an unknown change, or what `verify` refuses.
@@ -67,21 +73,41 @@ def robustness(
         raise FrfwError(f"{pairs.name}: robustness needs images, and these pairs are embeddings")
     if np.ndim(pairs.folds):
         folds = pairs.folds
-    clean = extract(embed, pairs.images, how)
+    used = np.unique(pairs.pairs if both else pairs.pairs[:, 1])
+    images = ImageList([pairs.images.items[i] for i in used], pairs.images.where)
+    clean = embed_pairs(embed, pairs, how, cache)
     rows = []
     for change in chosen_changes(list(changes) if changes else None):
         for strength in change.strengths:
-            changed = extract(embed, pairs.images, how, _changer(change, strength, seed))
+            changed = clean.copy()
+            changed[used] = _embed_changed(embed, images, how, cache, change, strength, seed, used)
             figures = _figures(pairs, changed if both else clean, changed, folds, far)
             rows.append({"kind": change.name, "unit": change.unit, "strength": strength, **figures})
     return RobustnessResult(pairs.name, _figures(pairs, clean, clean, folds, far), rows, far, both)
 
 
-def _changer(change: Change, strength: float, seed: int) -> Any:
-    def apply(image: np.ndarray, index: int) -> np.ndarray:
-        return change.apply(image, strength, np.random.default_rng([seed, index]))
+def _embed_changed(
+    embed: Embed,
+    images: ImageList,
+    how: Extraction,
+    cache: EmbeddingCache | None,
+    change: Change,
+    strength: float,
+    seed: int,
+    numbers: np.ndarray,
+) -> np.ndarray:
+    """Embed the changed images; `numbers` are their places in the set, which decide the draws."""
 
-    return apply
+    def apply(image: np.ndarray, index: int) -> np.ndarray:
+        return change.apply(image, strength, np.random.default_rng([seed, int(numbers[index])]))
+
+    def make() -> np.ndarray:
+        return extract(embed, images, how, apply)
+
+    if cache is None:
+        return make()
+    drawn = hashlib.blake2b(np.ascontiguousarray(numbers, np.int64), digest_size=8).hexdigest()
+    return cache.get(images, how, make, f"{change.name} {strength:g} {seed} {drawn}")
 
 
 def _figures(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from frfw.errors import FrfwError
-from frfw.evaluation import Extraction, load_pairs
+from frfw.evaluation import EmbeddingCache, Extraction, load_pairs
 from frfw.evaluation.changes import CHANGES
 from frfw.evaluation.robustness import (
     robustness,
@@ -65,6 +65,11 @@ def test_robustness_of_a_set(pair_csv, tmp_path):
     assert result.rows[-1]["auc"] <= result.clean["auc"]
     assert [row["strength"] for row in result.rows[:4]] == [0.5, 1, 2, 3]
     assert "occlusion" in robustness_table(result)
+    cache = EmbeddingCache(tmp_path / "cache", "model", "preprocessing")
+    for _ in range(2):
+        kept = robustness(embed, pairs, how, changes=["blur", "occlusion"], cache=cache)
+        assert kept == result
+    assert len(list((tmp_path / "cache").iterdir())) == 9
     content = json.loads(save_robustness([result], tmp_path).read_text())
     assert content["clean"] == {"pairs": result.clean["accuracy"]}
     assert [row["accuracy"] for row in content["rows"]] == [r["accuracy"] for r in result.rows]
