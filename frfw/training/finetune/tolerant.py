@@ -24,7 +24,7 @@ _ALLOWED = {
 
 
 class Inert:
-    """Stands for any other object of the file: takes whatever unpickling gives it and keeps none."""
+    """Stands for any other object of a file: takes what unpickling gives it and keeps nothing."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
