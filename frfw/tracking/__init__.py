@@ -13,6 +13,7 @@ _HOMES = {
     "load_run": "frfw.tracking.runs",
     "store_worst": "frfw.tracking.worst",
     "write_report": "frfw.tracking.report",
+    "write_comparison": "frfw.tracking.report",
 }
 __all__ = list(_HOMES)
 

@@ -13,6 +13,8 @@ import yaml
 
 from frfw.errors import FrfwError
 
+_FIRST_FILES = ("metrics.jsonl", "config.yaml", "result.json")
+
 
 @dataclass
 class Curve:
@@ -95,7 +97,7 @@ class Run:
 
 def is_run(folder: Path) -> bool:
     """Say whether a folder holds what a run writes first."""
-    return (folder / "metrics.jsonl").is_file() or (folder / "config.yaml").is_file()
+    return any((folder / name).is_file() for name in _FIRST_FILES)
 
 
 def load_run(folder: str | Path) -> Run:
@@ -109,7 +111,7 @@ def load_run(folder: str | Path) -> Run:
         raise FrfwError(f"{folder}: no such folder; give a run folder such as runs/NAME")
     if not is_run(folder):
         raise FrfwError(
-            f"{folder}: this is no run folder (neither config.yaml nor metrics.jsonl in it)"
+            f"{folder}: this is no run folder (no config.yaml, metrics.jsonl or result.json in it)"
         )
     evaluation, robustness = _read_evaluation(folder / "evaluation")
     return Run(

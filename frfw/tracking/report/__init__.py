@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from frfw.tracking.report.compare import write_comparison
 from frfw.tracking.report.run import write_report
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]

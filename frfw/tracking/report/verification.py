@@ -123,11 +123,10 @@ def _tar_cell(figures: dict[str, Any], point: dict[str, Any] | None) -> tuple[st
         return "–", "too few impostors" if point else ""
     intervals = figures.get("intervals") or {}
     target = point["target"]
-    for key in (f"tar@{target:g}", f"tar_at_far_{target:g}", f"tar@far={target:g}"):
-        if key in intervals:
-            low, high = intervals[key]
-            return percent(point["tar"]), f"{percent(low, 1)} – {percent(high, 1)}"
-    return percent(point["tar"]), ""
+    if f"tar@{target:g}" not in intervals:
+        return percent(point["tar"]), ""
+    low, high = intervals[f"tar@{target:g}"]
+    return percent(point["tar"]), f"{percent(low, 1)} – {percent(high, 1)}"
 
 
 def group_tables(run: Run) -> list[dict[str, Any]]:
@@ -161,7 +160,7 @@ def load_scores(folder: Path, name: str) -> SetScores | None:
     return SetScores(name, np.sort(scores[same]), np.sort(scores[~same]))
 
 
-def roc_chart(sets: list[SetScores]) -> Chart | None:
+def roc_chart(sets: list[SetScores], title: str = "ROC") -> Chart | None:
     """Draw TAR over FAR, FAR on a log axis that ends at one impostor."""
     sets = [s for s in sets if len(s.genuine) and len(s.impostor)]
     if not sets:
@@ -182,7 +181,7 @@ def roc_chart(sets: list[SetScores]) -> Chart | None:
 
     legend = [(s.name, i, "") for i, s in enumerate(sets)]
     note = "Share of genuine pairs accepted; each curve begins at a single false accept."
-    return draw("ROC", plot, legend=legend, xlabel="false accept rate", note=note)
+    return draw(title, plot, legend=legend, xlabel="false accept rate", note=note)
 
 
 def roc_points(scores: SetScores, points: int = 400) -> tuple[np.ndarray, np.ndarray]:

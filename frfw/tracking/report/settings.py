@@ -1,0 +1,123 @@
+"""Runs that differ only in their seed are one setting; settings are what a comparison compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frfw.errors import FrfwError
+from frfw.tracking.report.facts import plain
+from frfw.tracking.runs import Run, is_run, load_run
+
+# Keys that say where a run lies or how it began, not what it is.
+_PASSED_OVER = ("seed", "name", "runs", "resume", "init_from", "hydra", "experiment")
+
+
+@dataclass
+class Setting:
+    """Runs with the same config but for the seed.
+
+    Attributes:
+        keys: the keys in which settings differ, with this setting's values.
+        runs: all of them, also those that came to nothing.
+    """
+
+    keys: dict[str, Any]
+    runs: list[Run]
+
+    @property
+    def label(self) -> str:
+        return label(self.keys) or (self.runs[0].name if len(self.runs) == 1 else "all runs")
+
+    @property
+    def good(self) -> list[Run]:
+        return [run for run in self.runs if run.status not in ("diverged", "failed")]
+
+    def accuracies(self, name: str) -> np.ndarray:
+        """Return the accuracy on a set of every run that has one and did not diverge."""
+        found = [run.accuracy(name) for run in self.good]
+        return np.array([a for a in found if a is not None])
+
+
+def find_runs(paths: list[str | Path]) -> list[Run]:
+    """Load the run folders among `paths`, and those that lie in the other folders.
+
+    Raises:
+        FrfwError: a path is no folder, or neither a run nor a folder of runs.
+    """
+    folders: list[Path] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            raise FrfwError(f"{path}: no such folder; give a run folder or a sweep folder")
+        inner = [path] if is_run(path) else sorted(p for p in path.iterdir() if is_run(p))
+        if not inner:
+            raise FrfwError(
+                f"{path}: neither a run folder nor a folder of runs (no config.yaml, metrics.jsonl "
+                "or result.json in it or in its folders)"
+            )
+        folders += inner
+    return [load_run(folder) for folder in dict.fromkeys(f.resolve() for f in folders)]
+
+
+def settings(runs: list[Run]) -> list[Setting]:
+    """Put runs together that differ only in their seed, in the order of their values."""
+    flat = [_flat(run.config) for run in runs]
+    keys = differing(flat)
+    groups: dict[tuple, Setting] = {}
+    for run, values in zip(runs, flat):
+        own = {key: values[key] for key in keys if key in values}
+        found = groups.setdefault(tuple((k, repr(v)) for k, v in own.items()), Setting(own, []))
+        found.runs.append(run)
+    return sorted(groups.values(), key=_order)
+
+
+def differing(flat: list[dict[str, Any]]) -> list[str]:
+    """Return the keys of which the runs that have them do not all have the same value."""
+    keys = dict.fromkeys(key for values in flat for key in values)
+    return [
+        key
+        for key in keys
+        if key.split(".")[0] not in _PASSED_OVER
+        and len({repr(values[key]) for values in flat if key in values}) > 1
+    ]
+
+
+def label(keys: dict[str, Any]) -> str:
+    """Write values shortly: `arcface, m 0.5`."""
+    parts = []
+    for key, setting in keys.items():
+        short = key.split(".")[-1]
+        parts.append(plain(setting) if short == "name" else f"{short} {plain(setting)}")
+    return ", ".join(parts)
+
+
+def numeric_keys(compared: list[Setting]) -> list[str]:
+    """Return the keys with at least two different numbers, to be drawn along an axis."""
+    keys = dict.fromkeys(key for setting in compared for key in setting.keys)
+    return [
+        key for key in keys if len({v for s in compared if is_number(v := s.keys.get(key))}) > 1
+    ]
+
+
+def is_number(setting: Any) -> bool:
+    """Say whether a config value can stand on an axis."""
+    return isinstance(setting, int | float) and not isinstance(setting, bool)
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _order(setting: Setting) -> tuple:
+    return tuple(
+        (key, 0, v, "") if is_number(v) else (key, 1, 0, str(v)) for key, v in setting.keys.items()
+    )
