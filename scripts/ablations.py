@@ -1,8 +1,10 @@
-"""Run CurricularFace's ablations on synthetic faces and write their tables and plots.
+r"""Run CurricularFace's ablations on synthetic faces and write their tables and plots.
 
-    python -m frfw.synthesize out=data/ablation size=48 images_per_identity=20 pairs=300
+    python -m frfw.synthesize out=data/ablation size=48 identities=50 \
+        images_per_identity=20 pairs=300
     python scripts/ablations.py                    # every study; skips jobs that are done
     python scripts/ablations.py --study t --minutes 10
+    python scripts/ablations.py --part 1/2 & python scripts/ablations.py --part 2/2
     python scripts/ablations.py --report-only      # tables and plots from what is there
 
 A study is a file configs/experiment/curricular_ablation_<study>.yaml; the values it sweeps are its
@@ -15,10 +17,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -57,11 +61,13 @@ def run(study: str, job: Job, path: Path, extra: list[str]) -> None:
         return
     overrides = [f"experiment=curricular_ablation_{study}"]
     overrides += [f"{k}={v}" for k, v in job.items()] + extra
-    if path.is_dir():
-        overrides.append("resume=auto")
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = OmegaConf.to_container(compose("train", overrides), resolve=True)
     config.pop("experiment", None)
+    if copied(config, path):
+        return
+    if path.is_dir():
+        config["resume"] = "auto"
     print(f"job {path}", flush=True)
     try:
         launch(config, path, overrides)
@@ -69,6 +75,18 @@ def run(study: str, job: Job, path: Path, extra: list[str]) -> None:
         command.report(error)
         result = record.read_result() or {"status": "failed", "error": command.one_line(error)}
         record.write_result(result)
+
+
+def copied(config: dict[str, Any], path: Path) -> bool:
+    """Copy the job of another study that had the very same config, if it is done."""
+    for done in sorted(path.parent.parent.glob("*/*/result.json")):
+        record = RunFolder(done.parent)
+        same = yaml.safe_load(record.config_file.read_text()) == config
+        if same and (record.read_result() or {}).get("status") == "finished":
+            shutil.copytree(done.parent, path, dirs_exist_ok=True)
+            print(f"job {path}: the same as {done.parent}", flush=True)
+            return True
+    return False
 
 
 def read(study: str, runs: Path) -> list[dict[str, Any]]:
@@ -202,12 +220,15 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--out", type=Path, default=Path("runs/ablations/report"))
     parser.add_argument("--minutes", type=float, default=1e9, help="start no job after this long")
+    parser.add_argument("--part", default="1/1", help="i/n: every n-th job, from the i-th")
     parser.add_argument("--report-only", action="store_true")
     parser.add_argument("overrides", nargs="*", help="of every job, like data.path=...")
     options = parser.parse_args()
     studies = list(STUDIES) if options.study == "all" else [options.study]
     end = time.monotonic() + 60 * options.minutes
-    for study, job in [(s, j) for s in studies for j in jobs(s)]:
+    part, parts = (int(number) for number in options.part.split("/"))
+    everything = [(s, j) for s in studies for j in jobs(s)]
+    for study, job in everything[part - 1 :: parts]:
         if options.report_only or time.monotonic() > end:
             break
         run(study, job, folder(options.runs, study, job), options.overrides)

@@ -4,7 +4,7 @@ from frfw.losses import adaptive, center, curricular, elastic, margin, mining, s
 from frfw.losses.embedding import create_embedding_loss, embedding_loss_names
 from frfw.losses.formula import Formula, Samples, create_formula, formula_names
 from frfw.losses.subcenters import SubcenterReport, subcenter_report
-from frfw.losses.triplets import mine, mine_offline, read_triplets, write_triplets
+from frfw.losses.triplets import in_threes, mine, mine_offline, read_triplets, write_triplets
 from frfw.losses.weighting import create_weighting, weighting_names
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "create_weighting",
     "embedding_loss_names",
     "formula_names",
+    "in_threes",
     "mine",
     "mine_offline",
     "read_triplets",

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from frfw.losses.distances import DISTANCES
 from frfw.losses.distributed import Group, gather, gather_with_gradient
 from frfw.losses.formula import build, choice
-from frfw.losses.triplets import MINING, mine
+from frfw.losses.triplets import GIVEN, MINING, mine, rows_in_threes
 
 _LOSSES: dict[str, type[nn.Module]] = {}
 
@@ -56,7 +56,8 @@ class TripletLoss(nn.Module):
 
     Args:
         margin: a number, or "soft" for the soft margin.
-        mining: "all", "batch_hard", "hard", "semihard" or "easy" (see `frfw.losses.triplets`).
+        mining: "all", "batch_hard", "hard", "semihard" or "easy" (see `frfw.losses.triplets`), or
+            "given": the global batch comes in threes (`frfw.losses.in_threes`).
         distance: "euclidean", "squared", "manhattan" or "cosine".
         normalize: compare L2-normalised embeddings.
         nonzero: divide by the number of triplets with a loss above 0 instead of all mined ones.
@@ -78,7 +79,7 @@ class TripletLoss(nn.Module):
         if isinstance(margin, str) and margin != "soft":
             raise ValueError(f"margin must be a number or 'soft', got '{margin}'")
         self.margin = margin
-        self.mining = choice("mining", mining, MINING)
+        self.mining = choice("mining", mining, (*MINING, GIVEN))
         self.distance = choice("distance", distance, DISTANCES)
         self.normalize, self.nonzero = bool(normalize), bool(nonzero)
         if mining_margin is None:
@@ -101,7 +102,9 @@ class TripletLoss(nn.Module):
         if self.normalize:
             embeddings = F.normalize(embeddings, dim=1)
         distances = DISTANCES[self.distance](embeddings, embeddings)
-        if triplets is None:
+        if triplets is None and self.mining == GIVEN:
+            triplets = rows_in_threes(len(labels), labels.device)
+        elif triplets is None:
             triplets = mine(distances.detach(), labels, self.mining, self.mining_margin)
         anchor, positive, negative = triplets
         violation = distances[anchor, positive] - distances[anchor, negative]

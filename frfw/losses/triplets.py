@@ -17,6 +17,7 @@ from frfw.losses.distances import DISTANCES
 from frfw.losses.formula import choice
 
 MINING = ("all", "batch_hard", "hard", "semihard", "easy")
+GIVEN = "given"  # no mining: rows 3i, 3i + 1, 3i + 2 of a batch are a triplet
 
 
 def mine(distances: Tensor, labels: Tensor, kind: str, margin: float) -> Tensor:
@@ -130,6 +131,31 @@ def _mine_block(
         usable = (ranked[:, k] >= 0) & wanted.any(1)
         chosen.append(torch.stack([anchors, picks[:, k], best])[:, usable])
     return torch.cat(chosen, dim=1)
+
+
+def in_threes(triplets: Tensor, seed: int = 0, epoch: int = 0) -> Tensor:
+    """Return (3T,) indices anchor, positive, negative, anchor ..., the triplets shuffled.
+
+    As the order of a loader it makes batches for `TripletLoss(mining="given")`, where the batch
+    size is a multiple of 3. The shuffle is a function of (seed, epoch).
+    """
+    generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+    order = torch.randperm(triplets.shape[1], generator=generator)
+    return triplets.cpu()[:, order].T.reshape(-1)
+
+
+def rows_in_threes(batch: int, device: torch.device) -> Tensor:
+    """Return the (3, batch / 3) triplets of a batch that `in_threes` ordered.
+
+    Raises:
+        ValueError: the batch is no multiple of 3.
+    """
+    if batch % 3:
+        raise ValueError(
+            f"mining=given needs a batch that is a multiple of 3 (anchor, positive, negative), "
+            f"got {batch}"
+        )
+    return torch.arange(batch, device=device).view(-1, 3).T
 
 
 def write_triplets(path: str | Path, triplets: Tensor, labels: Tensor) -> None:

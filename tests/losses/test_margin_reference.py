@@ -11,6 +11,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from dense import dense
 
+import frfw
 from frfw.losses import create_formula
 
 CASES = {
@@ -42,6 +43,27 @@ def test_equals_the_papers_code(margin_reference, case, name, params):
         close(cos, margin_reference[f"{at}/cos_target"])
         for key in margin_reference.about[case]["state"]:
             close(getattr(formula, key), margin_reference[f"{at}/state_{key}"])
+
+
+@pytest.mark.parametrize("mode", ["dense", "tiled"])
+@pytest.mark.parametrize(("case", "name", "params"), ALL)
+def test_classifier_equals_the_papers_code(margin_reference, case, name, params, mode):
+    weight = margin_reference[f"{case}/weight"]
+    head = frfw.create_classifier(name, weight.shape[1], len(weight), mode, **params).double()
+    with torch.no_grad():
+        head.weight.copy_(weight)
+    for step in range(4):
+        at = f"{case}/step{step}"
+        x = margin_reference[f"{at}/x"].requires_grad_()
+        head.zero_grad()
+        out = head(x, margin_reference[f"{at}/y"])
+        out.loss.backward()
+        close(out.loss.detach(), margin_reference[f"{at}/loss"])
+        close(x.grad, margin_reference[f"{at}/grad_x"])
+        close(head.weight.grad, margin_reference[f"{at}/grad_w"])
+        close(out.cos_target, margin_reference[f"{at}/cos_target"])
+        for key in margin_reference.about[case]["state"]:
+            close(head.state_dict()[key], margin_reference[f"{at}/state_{key}"])
 
 
 def close(mine, reference):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from frfw.losses import (
     create_embedding_loss,
+    in_threes,
     mine,
     mine_offline,
     read_triplets,
@@ -83,6 +84,23 @@ def test_given_triplets_are_used():
     torch.testing.assert_close(value, expected)
     value.backward()
     assert torch.equal(x.grad[3:], torch.zeros(3, 4))
+
+
+def test_batches_in_threes():
+    x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(30) % 5
+    triplets = mine_offline(x, y, "semihard", 0.5)
+    order = in_threes(triplets, seed=1, epoch=2)
+    assert torch.equal(order, in_threes(triplets, seed=1, epoch=2))
+    assert not torch.equal(order, in_threes(triplets, seed=1, epoch=3))
+    assert set(map(tuple, order.view(-1, 3).tolist())) == set(map(tuple, triplets.T.tolist()))
+    batch = order[:12]
+    given = create_embedding_loss("triplet", 4, 5, mining="given")
+    named = create_embedding_loss("triplet", 4, 5)
+    rows = torch.arange(12).view(4, 3).T
+    assert torch.equal(given(x[batch], y[batch]), named(x[batch], y[batch], triplets=rows))
+    with pytest.raises(ValueError, match="multiple of 3"):
+        given(x[:4], y[:4])
 
 
 def test_file_of_triplets(tmp_path):
