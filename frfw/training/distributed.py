@@ -12,6 +12,8 @@ import torch.distributed as dist
 
 from frfw.errors import FrfwError
 
+_PATIENCE = timedelta(hours=1)
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -21,6 +23,7 @@ class Ranks:
     world: int = 1
     local_rank: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    patient: Any | None = None  # a gloo group that waits an hour: for rank 0 to write files
 
     @property
     def is_main(self) -> bool:
@@ -81,7 +84,8 @@ def join(device_name: str, timeout_s: float) -> Ranks:
     backend = "nccl" if device.type == "cuda" else "gloo"
     if not dist.is_initialized():
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
-    return Ranks(dist.get_rank(), dist.get_world_size(), local_rank, device)
+    patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
+    return Ranks(dist.get_rank(), dist.get_world_size(), local_rank, device, patient)
 
 
 def _prepare(device: torch.device) -> torch.device:
@@ -115,9 +119,9 @@ def from_all(ranks: Ranks, value: Any) -> list[Any]:
 
 
 def barrier(ranks: Ranks) -> None:
-    """Wait until every rank is here."""
+    """Wait until every rank is here, an hour if need be: rank 0 may be writing a large file."""
     if ranks.world > 1:
-        dist.barrier()
+        dist.barrier(group=ranks.patient)
 
 
 def _object_device(ranks: Ranks) -> torch.device:

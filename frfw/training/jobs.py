@@ -19,7 +19,7 @@ from frfw.training.run_folder import RunFolder
 from frfw.training.stopping import EXIT_CODE
 
 # What a resumed run may not change: it would be another run.
-_FIXED = ("loss", "weighting", "extra_loss", "backbone", "seed", "data.path")
+_FIXED = ("loss", "weighting", "extra_loss", "backbone", "seed")
 _TIME = "%Y%m%d-%H%M%S"
 
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from frfw.training.run_folder import RunFolder
 
-_SWEPT = "FRFW_SWEPT_KEYS"  # reaches jobs in other processes (hydra/launcher=joblib) too
+SWEPT = "FRFWSWEPT_KEYS"  # reaches jobs in other processes (hydra/launcher=joblib) too
 _failed_jobs: list[str] = []
 
 
@@ -25,7 +25,7 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         keys = swept_keys(list(config.hydra.overrides.task))
-        os.environ[_SWEPT] = json.dumps(keys)
+        os.environ[SWEPT] = json.dumps(keys)
         print(f"sweep folder {config.hydra.sweep.dir}", flush=True)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -33,7 +33,8 @@ class SweepCallback(Callback):
         rows = collect(folder)
         write_csv(rows, folder / "sweep.csv")
         print_table(rows, folder)
-        _failed_jobs[:] = [r["job"] for r in rows if r["status"] != "finished"]
+        write_comparison(folder)
+        _failed_jobs[:] = [r["job"] for r in rows if r["status"] == "failed"]
 
 
 def swept_keys(overrides: list[str]) -> list[str]:
@@ -46,7 +47,7 @@ def swept_keys(overrides: list[str]) -> list[str]:
 
 def job_name(overrides: list[str]) -> str:
     """Name a job by its values of the swept keys, the same whenever the sweep is started."""
-    keys = json.loads(os.environ.get(_SWEPT, "[]"))
+    keys = json.loads(os.environ.get(SWEPT, "[]"))
     values = dict(o.lstrip("+").split("=", 1) for o in overrides if "=" in o)
     chosen = [f"{k}={values[k]}" for k in keys if k in values] or overrides or ["job"]
     name = re.sub(r"[^\w.,=+-]+", "_", ",".join(chosen))
@@ -57,7 +58,7 @@ def job_name(overrides: list[str]) -> str:
 
 def collect(folder: Path) -> list[dict[str, Any]]:
     """Return a row a job: its folder's name, status, swept values and validation accuracies."""
-    keys = json.loads(os.environ.get(_SWEPT, "[]"))
+    keys = json.loads(os.environ.get(SWEPT, "[]"))
     rows = []
     for path in sorted(p.parent for p in folder.glob("*/result.json")):
         result = RunFolder(path).read_result() or {}
@@ -115,6 +116,16 @@ def _cell(column: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1f}" if column == "minutes" else f"{100 * value:.2f} %"
     return str(value)
+
+
+def write_comparison(folder: Path) -> None:
+    """Write the report that compares a sweep's jobs; the sweep is not lost where that fails."""
+    from frfw.tracking import write_comparison as write
+
+    try:
+        print(f"report: {write(folder)}", flush=True)
+    except Exception as error:
+        print(f"warning: no report ({error}); try python -m frfw.report {folder}", flush=True)
 
 
 def exit_if_jobs_failed() -> None:

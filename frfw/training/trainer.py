@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from frfw.errors import FrfwError
-from frfw.training import batchnorm, preflight, resume, start_from
+from frfw.training import batchnorm, preflight, rank_checks, resume, start_from
 from frfw.training.batches import Batches
 from frfw.training.build import Parts, build
 from frfw.training.distributed import Ranks, barrier
@@ -91,6 +91,7 @@ class Trainer:
             signal = stop.agreed()
             last = self.step == self.plan.steps
             with self.recorder.paused():
+                self._compare_ranks()
                 if last or self._due("evaluate_every"):
                     self.validator.evaluate()
                 if last or signal or self._due("checkpoint_every"):
@@ -150,6 +151,16 @@ class Trainer:
         """Whether an event of `key` steps (None: an epoch) falls on the step just done."""
         every = self.settings[key] or self.plan.steps_per_epoch
         return int(self.step / every) > int((self.step - 1) / every)
+
+    def _compare_ranks(self) -> None:
+        """Stop when the ranks' weights have drifted apart, every `sync_check_every` steps."""
+        every = self.settings["sync_check_every"]
+        if self.ranks.world == 1 or not every or self.step % every:
+            return
+        batchnorm.average_statistics(self.parts.backbone, self.ranks)
+        modules = [self.parts.backbone, *self.parts.model.loss_modules]
+        shared = modules[:1] if self.parts.head_is_sharded else modules
+        rank_checks.same_weights(self.ranks, shared, self.step)
 
     def save(self) -> None:
         """Write a checkpoint of everything; the head's shards by all ranks, the rest by rank 0."""
