@@ -6,12 +6,9 @@ import numpy as np
 
 from frfw.data.synthetic.conditions import Conditions
 from frfw.data.synthetic.head import head_model
+from frfw.data.template import ARCFACE
 
-# The ArcFace template on 112 x 112 pixels: left eye, right eye, nose, left and right mouth corner.
-TEMPLATE = np.array(
-    [(38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20)], np.float64
-)
-# The same five points on the chart of the head (s, t).
+# The template's five points on the chart of the head (s, t).
 LANDMARKS = np.array([(-32, 0), (32, 0), (0, 36.2), (-28, 72), (28, 72)], np.float64)
 
 _CENTRE = np.array([0.0, 20.0, 0.0], np.float32)
@@ -70,7 +67,7 @@ class Camera:
         hidden = np.clip((np.abs(c.yaw) - 55) / 35, 0, 1) * np.sign(c.yaw)
         far = [1, 4] if hidden > 0 else [0, 3]
         flat[far, 0] += 5.0 * hidden
-        a, b = similarity(flat, TEMPLATE * (size / 112.0))
+        a, b = similarity(flat, ARCFACE * (size / 112.0))
         self.scale = abs(a)
         self._a, self._b = a, b
 

@@ -8,10 +8,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from frfw.data.manifest import MANIFEST, read_entries
-from frfw.data.preprocessing import Preprocessing
 from frfw.data.record_writer import RecordWriter
 from frfw.data.synthetic.contact import contact_sheet, write_png
 from frfw.data.synthetic.sets import PairPlan, Parameters, Person, plan_pairs, training_people
@@ -98,10 +96,7 @@ def _fill(folder: Path, p: Parameters, workers: int, contact: bool, report: Repo
     total = sum(len(person.pictures) for person in everyone)
     drawn = _reported(draw_people(everyone, p, workers), people, plans, total, report)
     shown: list[list[bytes]] = []
-    writer = RecordWriter(
-        folder, (p.size, p.size), preprocessing=Preprocessing(size=p.size, alignment=_alignment())
-    )
-    with writer:
+    with RecordWriter(folder, (p.size, p.size)) as writer:
         for label in range(len(people)):
             jpegs = next(drawn)
             for jpeg in jpegs:
@@ -134,13 +129,6 @@ def _reported(
         yield jpegs
 
 
-def _alignment() -> dict[str, Any]:
-    return {
-        "template": "arcface",
-        "landmarks": "synthetic",
-    }
-
-
 def _manifest(folder: Path, p: Parameters, verification_people: int) -> None:
     """Add parameters, counts and hashes to the manifest that the RecordWriter made."""
     entries = read_entries(folder)
@@ -156,12 +144,11 @@ def _manifest(folder: Path, p: Parameters, verification_people: int) -> None:
 
 
 def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return (
-            hashlib.file_digest(file, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else hashlib.sha256(file.read()).hexdigest()
-        )
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _into_place(partial: Path, out: Path) -> None:

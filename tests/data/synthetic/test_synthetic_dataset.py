@@ -147,6 +147,3 @@ def test_command(drawn):
     assert wrong.returncode == 1
     assert "identities" in wrong.stderr
     assert "Traceback" not in wrong.stderr
-    wrong = command("identities=many")
-    assert wrong.returncode == 1
-    assert "not a whole number" in wrong.stderr

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from frfw.data.synthetic import Conditions, draw_face
-from frfw.data.synthetic.camera import TEMPLATE, Camera, landmarks_3d, similarity
+from frfw.data.synthetic.camera import Camera, landmarks_3d, similarity
 from frfw.data.synthetic.conditions import Difficulty, draw_conditions
 from frfw.data.synthetic.draw import deform
 from frfw.data.synthetic.head import head_model
 from frfw.data.synthetic.identity import create_identity
+from frfw.data.template import ARCFACE
 from frfw.errors import FrfwError
 
 # What two pictures must share to be compared pixel by pixel.
@@ -67,13 +68,13 @@ def test_frontal_landmarks_lie_on_the_template():
         points = deform(person, Conditions())
         camera = Camera(points, Conditions(), 112)
         found = camera.project(camera.turn(landmarks_3d(points)))
-        errors.append(found - TEMPLATE)
+        errors.append(found - ARCFACE)
     assert np.abs(np.mean(errors, axis=0)).max() < 1.6
     # People differ, and a similarity cannot fit all five points of everyone.
     assert np.linalg.norm(errors, axis=2).mean() < 3.5
     camera = Camera(head_model().mean, Conditions(), 112)
     found = camera.project(camera.turn(landmarks_3d(head_model().mean)))
-    assert np.linalg.norm(found - TEMPLATE, axis=1).max() < 1.5
+    assert np.linalg.norm(found - ARCFACE, axis=1).max() < 1.5
 
 
 def test_similarity_is_least_squares():
