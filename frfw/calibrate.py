@@ -74,6 +74,7 @@ def calibrate_model(embedder: Embedder, args: argparse.Namespace) -> Calibration
         flip=not args.no_flip,
         batch_size=args.batch_size,
         device=str(embedder.device),
+        progress=True,
     )
     result = score_pairs(pairs, embed_pairs(embedder.forward, pairs, how))
     found = calibrate(

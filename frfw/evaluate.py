@@ -85,6 +85,7 @@ def _extraction(settings: dict[str, Any], embedder: Embedder | None) -> Extracti
         precision=str(settings["precision"]),
         device=str(embedder.device) if embedder else "cpu",
         workers=int(settings["workers"]),
+        progress=True,
     )
 
 

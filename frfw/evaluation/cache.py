@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from frfw.evaluation.extraction import Extraction
 from frfw.evaluation.images import ImageList
 
+_NO_MATTER = ("batch_size", "workers", "progress")  # to what an embedding is
+
 log = logging.getLogger("frfw.evaluation")
 
 
@@ -37,7 +39,7 @@ class EmbeddingCache:
 
     def path(self, images: ImageList, how: Extraction, extra: str = "") -> Path:
         """Return the file of these images' embeddings, whether or not it is there."""
-        way = {k: v for k, v in asdict(how).items() if k not in ("batch_size", "workers")}
+        way = {key: value for key, value in asdict(how).items() if key not in _NO_MATTER}
         way["device"] = str(how.device).split(":")[0]
         key = [self.model, self.preprocessing, images.fingerprint, way, extra]
         text = json.dumps(key, sort_keys=True)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 from frfw.errors import FrfwError, nearest
 from frfw.evaluation.images import ImageList
@@ -34,6 +36,7 @@ class Extraction:
         precision: fp32, bf16 or fp16 (autocast).
         device: what the embedding function computes on; decides autocast.
         workers: threads that decode images.
+        progress: show a bar on a terminal.
     """
 
     size: int = 112
@@ -42,6 +45,7 @@ class Extraction:
     precision: str = "fp32"
     device: str = "cpu"
     workers: int = 2
+    progress: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in _DTYPES:
@@ -96,6 +100,10 @@ def _extract_range(
     embed: Embed, images: ImageList, how: Extraction, change: Any, start: int, stop: int
 ) -> NDArray[np.float32]:
     parts = []
+    off = None if how.progress and start == 0 else True  # None: shown on a terminal only
+    bar = tqdm(
+        total=stop - start, desc=Path(images.where).stem, unit="img", disable=off, leave=False
+    )
     for first, pixels in _batches(images, how, change, start, stop):
         rows = _forward(embed, pixels, how)
         bad = ~np.isfinite(rows).all(axis=1)
@@ -103,6 +111,8 @@ def _extract_range(
             where = images.locate(first + int(np.argmax(bad)))
             raise FrfwError(f"{where}: its embedding is not numbers (NaN or infinity)")
         parts.append(rows)
+        bar.update(len(rows))
+    bar.close()
     return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 

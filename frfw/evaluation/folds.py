@@ -55,7 +55,7 @@ def fold_numbers(pairs: int, folds: int | NDArray[np.integer]) -> NDArray[np.int
         count = int(folds)
         if not 2 <= count <= pairs:
             raise FrfwError(
-                f"{count} folds for {pairs} pairs: cross-validation needs at least two folds "
+                f"{count} fold(s) for {pairs} pairs: cross-validation needs at least two folds "
                 "and a pair in each"
             )
         sizes = np.full(count, pairs // count)
