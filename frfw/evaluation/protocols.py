@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from frfw.errors import FrfwError, nearest
 from frfw.evaluation import templates
+from frfw.evaluation.aligned import LandmarkImages
 from frfw.evaluation.cache import EmbeddingCache
 from frfw.evaluation.extraction import Embed, Extraction, extract
 from frfw.evaluation.identification import IdentificationResult, identify, read_people
@@ -21,7 +22,8 @@ from frfw.evaluation.table import percent, text_table
 
 _IDENTIFICATION = ("kind", "gallery", "probe", "ranks", "fpir", "rank")
 _TEMPLATES = (
-    *("kind", "images", "meta", "prefix", "media_pooling", "detector_score", "keep_norm"),
+    *("kind", "images", "aligned", "meta", "prefix"),
+    *("media_pooling", "detector_score", "keep_norm"),
     *("galleries", "probe", "fpir", "rank"),
 )
 
@@ -117,19 +119,13 @@ def _templates(
             raise FrfwError(f"{name}: evaluation.sets.{name}.{key} is not set")
     meta, prefix = Path(source["meta"]), source["prefix"]
     listed = templates.read_media(meta / f"{prefix}_face_tid_mid.txt")
-    weights = None
-    if source.get("detector_score", True):
-        weights = _detector_scores(meta / f"{prefix}_name_5pts_score.txt", listed.names)
     names, where = np.unique(listed.names, return_inverse=True)
-    files = [Path(source["images"]) / image for image in names]
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
-        raise FrfwError(f"{name}: {len(missing)} images are missing: {', '.join(missing[:5])}")
-    rows = _rows(embed, ImageList(files, name), how, cache, normalise=False)
+    images, weights = _faces(name, names, source, meta / f"{prefix}_name_5pts_score.txt")
+    rows = _rows(embed, images, how, cache, normalise=False)
     bank = templates.pool_templates(
         rows[where],
         listed,
-        detector_scores=weights,
+        detector_scores=None if weights is None else weights[where],
         keep_norm=bool(source.get("keep_norm", True)),
         media_pooling=bool(source.get("media_pooling", True)),
     )
@@ -172,15 +168,26 @@ def _open_set(source: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _detector_scores(path: Path, names: NDArray[np.str_]) -> NDArray[np.float64]:
-    listed, _, scores = templates.read_detections(path)
+def _faces(
+    name: str, names: NDArray[np.str_], source: Mapping[str, Any], detections: Path
+) -> tuple[ImageList, NDArray[np.float64] | None]:
+    """Return the (N,) named images and their detector scores, or None where they do not weigh."""
+    files = [Path(source["images"]) / image for image in names]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise FrfwError(f"{name}: {len(missing)} images are missing: {', '.join(missing[:5])}")
+    aligned, weighed = bool(source.get("aligned")), bool(source.get("detector_score", True))
+    if aligned and not weighed:
+        return ImageList(files, name), None
+    listed, points, scores = templates.read_detections(detections)
     order = np.argsort(listed)
     place = np.minimum(np.searchsorted(listed, names, sorter=order), listed.size - 1)
     found = order[place]
     wrong = np.flatnonzero(listed[found] != names)
     if wrong.size:
-        raise FrfwError(f"{path} has no detector score for {names[wrong[0]]}")
-    return scores[found]
+        raise FrfwError(f"{detections} has no line for {names[wrong[0]]}")
+    images = ImageList(files, name) if aligned else LandmarkImages(files, points[found], name)
+    return images, scores[found] if weighed else None
 
 
 def _rows(

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from frfw.data.template import ARCFACE
 from frfw.errors import FrfwError
 from frfw.evaluation import EmbeddingCache, Extraction
+from frfw.evaluation.aligned import LandmarkImages, similarity
 from frfw.evaluation.plots import cmc_figure, save_figure
 from frfw.evaluation.protocols import protocol_table, score_protocol
 
+# Points where the template has them, so that aligning a 32-pixel face leaves it as it is.
+IN_PLACE = " ".join(f"{x:.6f}" for x in (ARCFACE * 32 / 112).ravel())
 HOW = Extraction(size=32, batch_size=16)
 
 
@@ -60,7 +64,7 @@ def ijb(people, tmp_path):
     for at, file in enumerate(files):
         who, place = divmod(at, 4)
         media.append(f"{file} {2 * who + 1 + place // 2} {100 + (at if place < 2 else who)}")
-        points.append(f"{file} " + "1 " * 10 + "0.9")
+        points.append(f"{file} {IN_PLACE} 0.9")
     (meta / "x_face_tid_mid.txt").write_text("\n".join(media) + "\n")
     (meta / "x_name_5pts_score.txt").write_text("\n".join(reversed(points)) + "\n")
     pairs = [f"{2 * a + 1} {2 * b + 2} {int(a == b)}" for a in range(12) for b in range(12)]
@@ -96,6 +100,20 @@ def test_templates_from_files(people, tmp_path):
     other = EmbeddingCache(tmp_path / "cache", "another model", "preprocessing")
     with pytest.raises(AssertionError, match="not used"):
         score_protocol(must_not_run, "x", source, HOW, other)
+
+
+def test_alignment_by_points(people, tmp_path):
+    source = ijb(people, tmp_path)
+    cut = score_protocol(embed, "x", source, HOW)
+    ready = score_protocol(embed, "x", source | {"aligned": True}, HOW)
+    assert cut.verification.auc == pytest.approx(ready.verification.auc, abs=1e-9)
+    angle, size, move = 0.3, 1.7, np.array([5.0, -2.0])
+    turn = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = similarity(ARCFACE, ARCFACE @ turn.T + move)
+    assert matrix == pytest.approx(np.column_stack([turn, move]), abs=1e-9)
+    file = people / "p00" / "p00_0001.png"
+    with pytest.raises(FrfwError, match=r"p00_0001\.png: its landmarks are all the same point"):
+        LandmarkImages([file], np.ones((1, 5, 2)), "x").read(0)
 
 
 def test_bad_template_sets(people, tmp_path):
