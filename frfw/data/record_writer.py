@@ -29,6 +29,8 @@ class RecordWriter:
         identity_names: optional name of each identity, kept in `manifest.json`.
         preprocessing: kept in `manifest.json`; by default plain `Preprocessing(size=height)`.
         extra: further entries of `manifest.json`.
+        continued: (labels, bytes of the .rec, bytes of the .idx) already written, to go on with
+            the partial files of an interrupted run.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class RecordWriter:
         preprocessing: Preprocessing | None = None,
         overwrite: bool = False,
         extra: dict[str, Any] | None = None,
+        continued: tuple[Sequence[int], int, int] | None = None,
     ) -> None:
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
@@ -55,11 +58,19 @@ class RecordWriter:
         self.extra = dict(extra or {})
         self._starts: list[int] = []  # index of the first image of each identity
         self._count = 0
-        self._open("wb")
+        self._rec = (self.folder / "train.rec.partial").open("ab" if continued else "wb")
+        self._idx = (self.folder / "train.idx.partial").open("ab" if continued else "wb")
+        if continued:
+            self._continue(*continued)
 
-    def _open(self, mode: str) -> None:
-        self._rec = (self.folder / "train.rec.partial").open(mode)
-        self._idx = (self.folder / "train.idx.partial").open(mode)
+    def _continue(self, labels: Sequence[int], rec_size: int, idx_size: int) -> None:
+        """Take up a partial set whose files are whole up to these sizes."""
+        self._rec.truncate(rec_size)
+        self._idx.truncate(idx_size)
+        self._count = len(labels)
+        for number, label in enumerate(labels, 1):
+            if label == len(self._starts):
+                self._starts.append(number)
 
     def __len__(self) -> int:
         return self._count
@@ -87,6 +98,15 @@ class RecordWriter:
     def _write(self, key: int, image: bytes, label: float | tuple[float, ...]) -> None:
         self._idx.write(b"%d\t%d\n" % (key, self._rec.tell()))
         self._rec.write(pack_record(image, key, label))
+
+    def tell(self) -> tuple[int, int]:
+        """Return the bytes given so far to the .rec and to the .idx."""
+        return self._rec.tell(), self._idx.tell()
+
+    def suspend(self) -> None:
+        """Flush and close, leaving the partial files for a later run to continue."""
+        self._rec.close()
+        self._idx.close()
 
     def close(self) -> None:
         """Write identity records, header, property and manifest; put everything into place."""

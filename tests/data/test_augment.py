@@ -1,4 +1,4 @@
-"""Augmentation is a function of the key, does what its strengths say, and never writes its input."""
+"""Augmentation depends on the key alone, does what its strengths say, leaves its input."""
 
 from __future__ import annotations
 

@@ -6,7 +6,10 @@ depends on the sample's key alone and the device version does the same.
 
 from __future__ import annotations
 
-import albumentations.augmentations.pixel.functional as pixel
+import os
+from functools import lru_cache
+from types import ModuleType
+
 import cv2
 import numpy as np
 
@@ -23,19 +26,28 @@ INTERPOLATIONS = (
 )
 
 
+@lru_cache(maxsize=1)
+def _pixel() -> ModuleType:
+    """Import albumentations when first used: it takes seconds, and asks the network for news."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations.augmentations.pixel.functional as pixel
+
+    return pixel
+
+
 class Augment:
     """A preset for images of `size` pixels; picklable."""
 
     def __init__(self, strengths: Strengths, size: int = 112) -> None:
         self.strengths, self.size = strengths, size
 
-    def plan(self, keys: np.ndarray) -> Plan:
-        """Draw what happens to the images with these (m,) uint64 keys."""
-        return draw_plan(self.strengths, keys, self.size)
+    def plan(self, keys: np.ndarray, size: int | None = None) -> Plan:
+        """Draw what happens to the images (of `size` pixels) with these (m,) uint64 keys."""
+        return draw_plan(self.strengths, keys, size or self.size)
 
     def __call__(self, image: np.ndarray, key: int) -> np.ndarray:
         """Augment one uint8 RGB (size, size, 3) image; may return a view, never writes to it."""
-        return self.apply(image, self.plan(np.array([key], np.uint64)), 0)
+        return self.apply(image, self.plan(np.array([key], np.uint64), len(image)), 0)
 
     def apply(self, image: np.ndarray, plan: Plan, row: int) -> np.ndarray:
         """Do to `image` what row `row` of the plan says."""
@@ -67,6 +79,9 @@ def _geometry(image: np.ndarray, plan: Plan, row: int) -> np.ndarray:
 
 def _light(image: np.ndarray, plan: Plan, row: int) -> np.ndarray:
     """Brightness, contrast, saturation, low light."""
+    if plan.brightness[row] == 1 and plan.gain[row] == 1:
+        return image
+    pixel = _pixel()
     if plan.brightness[row] != 1:
         image = pixel.adjust_brightness_torchvision(image, float(plan.brightness[row]))
         image = pixel.adjust_contrast_torchvision(image, float(plan.contrast[row]))

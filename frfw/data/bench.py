@@ -1,0 +1,109 @@
+"""Where the time of loading goes: images/s of every part."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from frfw.data.augment import create_augment
+from frfw.data.dataset import Dataset
+from frfw.data.decode import decode
+from frfw.data.loader import make_loader
+from frfw.data.randomness import sample_keys
+from frfw.data.sampler import ShuffledOrder
+
+_PARTS = ("read", "decode", "augment", "collate", "host to device")
+
+
+def bench(
+    dataset: Dataset,
+    preset: str = "flip",
+    batch: int = 128,
+    images: int = 4000,
+    workers: Sequence[int] = (0, 1, 2),
+) -> dict[str, float]:
+    """Return images/s by part, and of the whole loader by number of workers.
+
+    Parts run alone, one after another, in this process on one thread.
+    """
+    order = ShuffledOrder(len(dataset), 0).order(0)
+    chosen = np.resize(order, images)
+    encoded: list[bytes] = []
+    rates = {"read": _rate(images, lambda: encoded.extend(dataset.read(i) for i in chosen))}
+    decoded: list[np.ndarray] = []
+    sample = encoded[: min(images, 4000)]
+    rates["decode"] = _rate(
+        len(sample), lambda: decoded.extend(decode(d, dataset.size) for d in sample)
+    )
+    augment = create_augment(preset, dataset.size)
+    if augment is not None:
+        keys = sample_keys(0, np.zeros(len(decoded), np.int64), np.arange(len(decoded)))
+
+        def change() -> None:
+            plan = augment.plan(keys, dataset.size)
+            for row, image in enumerate(decoded):
+                augment.apply(image, plan, row)
+
+        augment.apply(decoded[0], augment.plan(keys[:64], dataset.size), 0)
+        rates["augment"] = _rate(len(decoded), change)
+    rates["collate"] = _rate(len(decoded), lambda: _collate(decoded, batch))
+    if torch.cuda.is_available():
+        rates["host to device"] = _device_rate(decoded, batch)
+    for count in workers:
+        rates[f"loader, {count} workers"] = _loader_rate(dataset, preset, batch, images, count)
+    return rates
+
+
+def _rate(count: int, work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - started)
+
+
+def _collate(images: list[np.ndarray], batch: int) -> None:
+    pixels = np.empty((batch, *images[0].shape), np.uint8)
+    for row, image in enumerate(images):
+        pixels[row % batch] = image
+
+
+def _device_rate(images: list[np.ndarray], batch: int) -> float:
+    pixels = torch.from_numpy(np.stack(images[:batch])).pin_memory()
+
+    def copy() -> None:
+        for _ in range(50):
+            pixels.to("cuda", non_blocking=True)
+        torch.cuda.synchronize()
+
+    copy()
+    return _rate(50 * len(pixels), copy)
+
+
+def _loader_rate(dataset: Dataset, preset: str, batch: int, images: int, workers: int) -> float:
+    steps = max(4, images // batch)
+    loader = make_loader(
+        dataset,
+        ShuffledOrder(len(dataset), 0),
+        global_batch=batch,
+        micro_batch=batch,
+        steps=steps + 2,
+        augment=create_augment(preset, dataset.size),
+        workers=workers,
+    )
+    for _ in range(2):  # starting the workers is not counted
+        next(loader)
+    rate = _rate(steps * batch, lambda: [next(loader) for _ in range(steps)])
+    loader.close()
+    return rate
+
+
+def table(rates: dict[str, float]) -> str:
+    """One line a part, the slowest one named."""
+    parts = {name: rate for name, rate in rates.items() if name in _PARTS}
+    slowest = min(parts, key=parts.get)
+    lines = [f"{name:<20} {rate:>10,.0f} images/s" for name, rate in rates.items()]
+    together = 1 / sum(1 / rate for rate in parts.values())
+    lines.append(f"bottleneck: {slowest}; all parts on one core: {together:,.0f} images/s")
+    return "\n".join(lines)

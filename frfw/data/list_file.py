@@ -1,0 +1,105 @@
+"""A list of images: CSV or Parquet with the columns path, identity and optionally landmarks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from frfw.data.dataset import Dataset
+from frfw.data.decode import BadImage
+from frfw.data.manifest import read_manifest
+from frfw.data.preprocessing import Preprocessing
+from frfw.data.strings import StringColumn
+from frfw.errors import FrfwError, nearest
+
+LANDMARKS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
+
+
+class ListDataset(Dataset):
+    """Images that a CSV or Parquet file lists.
+
+    Columns: `path` (relative to `root`, by default the list's folder; absolute paths are taken as
+    they are), `identity` (any text or number), optionally x1, y1 ... x5, y5 (five landmarks in
+    pixels of the image) and `group` (kept in `.groups`, (N,) strings).
+
+    Attributes:
+        landmarks: (N, 5, 2) float32 or None.
+
+    Raises:
+        FrfwError: the file cannot be read, a column is missing, a value is empty, a relative path
+            leads out of `root`, or there are fewer than two rows.
+    """
+
+    def __init__(
+        self, path: str | Path, size: int | None = None, root: str | Path | None = None
+    ) -> None:
+        path = Path(path)
+        table = _read(path)
+        for column in ("path", "identity"):
+            if column not in table:
+                raise FrfwError(f"{path} has no column {column!r}.{nearest(column, table.columns)}")
+            empty = np.flatnonzero(table[column].isna().to_numpy())
+            if len(empty):
+                raise FrfwError(f"{path}, row {empty[0] + 1}: {column} is empty")
+        if len(table) < 2:
+            raise FrfwError(f"{path} lists {len(table)} images: nothing to train on")
+        self.name, self.root = path.stem, Path(root) if root else path.parent
+        paths = table["path"].astype(str)
+        self._check_paths(path, paths)
+        self._paths = StringColumn.of(paths)
+        codes, names = pd.factorize(table["identity"].astype(str), sort=True)
+        self.labels, self.identity_names = codes.astype(np.int64), list(names)
+        self.landmarks = _landmarks(path, table)
+        self.groups = table["group"].astype(str).to_numpy() if "group" in table else None
+        self.preprocessing = read_manifest(path.parent) or Preprocessing(size=size or 112)
+        self.size = size or self.preprocessing.size
+
+    def _check_paths(self, where: Path, paths: pd.Series) -> None:
+        climbing = paths.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)", regex=True).to_numpy()
+        if climbing.any():
+            row = int(np.argmax(climbing))
+            raise FrfwError(f"{where}, row {row + 1}: {paths[row]!r} leads out of {self.root}")
+
+    def read(self, index: int) -> bytes:
+        try:
+            with open(os.path.join(self.root, self._paths[index]), "rb") as file:
+                return file.read()
+        except (OSError, ValueError) as error:
+            raise BadImage(f"it cannot be read: {error}") from error
+
+    def locate(self, index: int) -> str:
+        return str(self.root / self._paths[index])
+
+    def _content_digest(self) -> bytes:
+        digest = hashlib.blake2b(np.ascontiguousarray(self._paths.data))
+        digest.update(np.ascontiguousarray(self._paths.offsets))
+        return digest.digest()
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, dtype={"identity": str, "path": str}, skipinitialspace=True)
+    except FileNotFoundError as error:
+        raise FrfwError(f"{path} is missing") from error
+    except (OSError, ValueError, pd.errors.ParserError) as error:  # pyarrow's errors are these too
+        raise FrfwError(f"{path} cannot be read as a table: {error}") from error
+
+
+def _landmarks(path: Path, table: pd.DataFrame) -> np.ndarray | None:
+    present = [column for column in LANDMARKS if column in table]
+    if not present:
+        return None
+    if len(present) < len(LANDMARKS):
+        missing = sorted(set(LANDMARKS) - set(present))
+        raise FrfwError(f"{path} has some landmark columns but not {', '.join(missing)}")
+    try:
+        values = table[LANDMARKS].to_numpy(np.float32)
+    except ValueError as error:
+        raise FrfwError(f"{path}: a landmark is no number: {error}") from error
+    return values.reshape(-1, 5, 2)

@@ -1,0 +1,140 @@
+"""Pack any source into RecordIO: resumable, re-encoding nothing unless asked."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from frfw.data.dataset import Dataset
+from frfw.data.decode import BadImage, decode, encode
+from frfw.data.preprocessing import Preprocessing
+from frfw.data.record_writer import RecordWriter
+from frfw.errors import FrfwError
+
+_JOURNAL = "pack.journal.partial"
+_ENTRY = struct.Struct("<qqqq")  # source image, label, end of the .rec, end of the .idx
+
+
+@dataclass
+class PackResult:
+    """What came of it: images written, of how many identities, (place, reason) of bad ones."""
+
+    images: int = 0
+    identities: int = 0
+    bad: list[tuple[str, str]] = field(default_factory=list)
+
+
+def pack(
+    dataset: Dataset,
+    folder: str | Path,
+    *,
+    size: int | None = None,
+    quality: int | None = None,
+    progress: Callable[[int], object] = lambda done: None,
+) -> PackResult:
+    """Write `dataset` to `folder` as `train.rec`, `train.idx`, `property` and `manifest.json`.
+
+    Every image is decoded once to see that it is whole; bad ones are left out and listed. Its bytes
+    are copied unless `size` (resize to it where it differs) or `quality` (JPEG anew) is given.
+    An interrupted run leaves `*.partial` files, with which the same call goes on.
+
+    Raises:
+        FrfwError: the folder holds a set already, or no image is good.
+    """
+    folder = Path(folder)
+    order = np.argsort(dataset.labels, kind="stable")
+    key = json.dumps([dataset.fingerprint, size, quality])
+    writer, position, journal = _start(dataset, folder, key, size or dataset.size)
+    names = writer.identity_names
+    result = PackResult()
+    try:
+        for at in range(position, len(order)):
+            source = int(order[at])
+            try:
+                data = _bytes(dataset.read(source), size, quality)
+            except BadImage as error:
+                result.bad.append((dataset.locate(source), str(error)))
+                continue
+            name = str(dataset.identity_names[int(dataset.labels[source])])
+            if not names or names[-1] != name:
+                names.append(name)
+            writer.add(data, len(names) - 1)
+            journal.write(_ENTRY.pack(at, len(names) - 1, *writer.tell()))
+            progress(at + 1)
+    except BaseException:
+        writer.suspend()
+        journal.close()
+        raise
+    journal.close()
+    result.images, result.identities = len(writer), len(names)
+    writer.close()
+    (folder / _JOURNAL).unlink()
+    return result
+
+
+def _bytes(data: bytes, size: int | None, quality: int | None) -> bytes:
+    """Check that the image is whole; return its bytes, or new ones where asked."""
+    image = decode(data)
+    if size is not None and image.shape[:2] != (size, size):
+        return encode(decode(data, size), ".jpg", quality or 95)
+    return encode(image, ".jpg", quality) if quality is not None else data
+
+
+def _start(
+    dataset: Dataset, folder: Path, key: str, size: int
+) -> tuple[RecordWriter, int, BinaryIO]:
+    """Open writer and journal, at the place where an earlier run of the same job stopped."""
+    path = folder / _JOURNAL
+    head = key.encode().ljust(128)[:128]
+    entries = _whole_entries(folder, head)
+    names: list[str] = []
+    by_label = np.argsort(dataset.labels, kind="stable")
+    for at, label, *_ in entries:
+        if label == len(names):
+            names.append(str(dataset.identity_names[int(dataset.labels[by_label[at]])]))
+    labels = [label for _, label, *_ in entries]
+    writer = RecordWriter(
+        folder,
+        (size, size),
+        identity_names=names,
+        preprocessing=_stated(dataset, size),
+        extra={"source": dataset.name, "source_fingerprint": dataset.fingerprint},
+        continued=(labels, entries[-1][2], entries[-1][3]) if entries else None,
+    )
+    journal = path.open("wb", buffering=0)
+    journal.write(head + b"".join(_ENTRY.pack(*entry) for entry in entries))
+    return writer, entries[-1][0] + 1 if entries else 0, journal
+
+
+def _whole_entries(folder: Path, head: bytes) -> list[tuple[int, ...]]:
+    """Journal entries of the same job whose bytes have reached both partial files."""
+    try:
+        data = (folder / _JOURNAL).read_bytes()
+        rec = (folder / "train.rec.partial").stat().st_size
+        idx = (folder / "train.idx.partial").stat().st_size
+    except OSError:
+        return []
+    if data[:128] != head:
+        return []
+    whole = len(data[128:]) // _ENTRY.size * _ENTRY.size
+    found = list(_ENTRY.iter_unpack(data[128 : 128 + whole]))
+    return [entry for entry in found if entry[2] <= rec and entry[3] <= idx]
+
+
+def _stated(dataset: Dataset, size: int) -> Preprocessing:
+    """The set's pre-processing, at the size that is written."""
+    if dataset.preprocessing.size == size:
+        return dataset.preprocessing
+    return replace(dataset.preprocessing, size=size)
+
+
+def check_target(folder: str | Path) -> None:
+    """Refuse a folder that holds a finished set already, before any work is done."""
+    if (Path(folder) / "train.rec").exists():
+        raise FrfwError(f"{folder} already holds a train.rec: give another folder or remove it")

@@ -1,0 +1,141 @@
+"""Tar shards in the WebDataset layout, indexed for random access.
+
+A sample is the files that share a name up to the first dot: an image, and `.cls` (identity number
+or name) or `.json` (key `identity`, `label` or `cls`). Without either, the folder in front of the
+name is the identity. Members are read in place by offset; nothing is ever unpacked to disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from frfw.data.dataset import Dataset
+from frfw.data.decode import IMAGE_SUFFIXES, BadImage
+from frfw.data.manifest import read_manifest
+from frfw.data.preprocessing import Preprocessing
+from frfw.data.strings import StringColumn
+from frfw.errors import FrfwError
+
+_MAX_LABEL_FILE = 1 << 20
+
+
+class TarDataset(Dataset):
+    """The images of one tar file, or of all `*.tar` of a folder in order of their names.
+
+    Raises:
+        FrfwError: no shard, a damaged or compressed one, an image without identity, fewer than two
+            images.
+    """
+
+    def __init__(self, path: str | Path, size: int | None = None) -> None:
+        path = Path(path)
+        self.shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+        if not self.shards:
+            raise FrfwError(f"{path} holds no .tar")
+        rows: list[tuple[int, int, int, str]] = []
+        names: list[str] = []
+        for number, shard in enumerate(self.shards):
+            for offset, length, identity, name in _samples(shard):
+                rows.append((number, offset, length, identity))
+                names.append(name)
+        if len(rows) < 2:
+            raise FrfwError(f"{path} holds {len(rows)} images: nothing to train on")
+        self.name = path.stem
+        self._shard = np.array([row[0] for row in rows], np.int32)
+        self._offset = np.array([row[1] for row in rows], np.int64)
+        self._length = np.array([row[2] for row in rows], np.int64)
+        self._names = StringColumn.of(names)
+        codes, identities = pd.factorize(np.array([row[3] for row in rows], object), sort=True)
+        self.labels, self.identity_names = codes.astype(np.int64), [str(i) for i in identities]
+        folder = path if path.is_dir() else path.parent
+        self.preprocessing = read_manifest(folder) or Preprocessing(size=size or 112)
+        self.size = size or self.preprocessing.size
+        self._files: tuple[int, dict[int, int]] = (0, {})  # process id, descriptor by shard
+
+    def read(self, index: int) -> bytes:
+        length = int(self._length[index])
+        try:
+            file = self._descriptor(int(self._shard[index]))
+            data = os.pread(file, length, int(self._offset[index]))
+        except OSError as error:
+            raise BadImage(f"it cannot be read: {error.strerror}") from error
+        if len(data) < length:
+            raise BadImage("the shard ends before the image does")
+        return data
+
+    def locate(self, index: int) -> str:
+        return f"{self.shards[self._shard[index]]}:{self._names[index]}"
+
+    def _descriptor(self, shard: int) -> int:
+        if self._files[0] != os.getpid():
+            self._files = (os.getpid(), {})
+        files = self._files[1]
+        if shard not in files:
+            files[shard] = os.open(self.shards[shard], os.O_RDONLY)
+        return files[shard]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_files": (0, {})}
+
+    def __del__(self) -> None:
+        process, files = getattr(self, "_files", (0, {}))
+        if process == os.getpid():
+            for file in files.values():
+                os.close(file)
+
+    def _content_digest(self) -> bytes:
+        digest = hashlib.blake2b(np.ascontiguousarray(self._names.data))
+        for array in (self._shard, self._offset, self._length):
+            digest.update(array)
+        return digest.digest()
+
+
+def _samples(shard: Path) -> Iterator[tuple[int, int, str, str]]:
+    """Yield (offset, length, identity, member name) of the images of one shard, in order."""
+    images: dict[str, tarfile.TarInfo] = {}
+    identities: dict[str, str] = {}
+    try:
+        with tarfile.open(shard, "r:") as archive:
+            for member in archive:
+                if not member.isreg():
+                    continue
+                path = PurePosixPath(member.name)
+                key = str(path.parent / path.name.split(".")[0])
+                suffix = path.suffix.lower()
+                if suffix in IMAGE_SUFFIXES:
+                    images[key] = member
+                elif suffix in (".cls", ".json") and member.size <= _MAX_LABEL_FILE:
+                    file = archive.extractfile(member)
+                    identities[key] = _identity(file.read(), suffix, f"{shard}:{member.name}")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise FrfwError(f"{shard} is no whole, uncompressed tar: {error}") from error
+    for key, member in images.items():
+        folder = PurePosixPath(key).parent.name
+        identity = identities.get(key, folder)
+        if not identity or identity in (".", ".."):
+            raise FrfwError(
+                f"{shard}:{member.name} has no identity: add {key}.cls, or put it in a folder"
+            )
+        yield member.offset_data, member.size, identity, member.name
+
+
+def _identity(data: bytes, suffix: str, where: str) -> str:
+    try:
+        text = data.decode("utf-8").strip()
+        if suffix == ".cls":
+            return text
+        entries = json.loads(text)
+        for key in ("identity", "label", "cls"):
+            if isinstance(entries, dict) and isinstance(entries.get(key), str | int):
+                return str(entries[key])
+    except (ValueError, RecursionError) as error:
+        raise FrfwError(f"{where} cannot be read: {error}") from error
+    raise FrfwError(f"{where} has no key identity, label or cls")
