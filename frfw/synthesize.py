@@ -44,6 +44,7 @@ def main(cfg: Any) -> None:
         parameters,
         workers=values["workers"] or None,
         overwrite=values["overwrite"],
+        fork=True,  # nothing has been computed in this process
         contact=values["contact_sheet"],
         report=progress,
     )

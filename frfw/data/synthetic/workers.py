@@ -28,25 +28,31 @@ def draw_jpegs(person: Person, p: Parameters) -> list[bytes]:
     return made
 
 
-def draw_people(people: Iterable[Person], p: Parameters, workers: int) -> Iterator[list[bytes]]:
+def draw_people(
+    people: Iterable[Person], p: Parameters, workers: int, fork: bool = False
+) -> Iterator[list[bytes]]:
     """Yield every person's JPEGs in order; what is drawn does not depend on ``workers``.
 
     Args:
         people: whom to draw.
         p: seed, size, difficulty.
         workers: processes; 0 or 1 draws in this one.
+        fork: fork them from this process, see `write_dataset`.
     """
     draw = partial(draw_jpegs, p=p)
     if workers <= 1:
         yield from map(draw, people)
         return
-    with _context().Pool(workers, initializer=_start) as pool:
+    with _context(fork).Pool(workers, initializer=_start) as pool:
         yield from pool.imap(draw, people)
 
 
-def _context() -> BaseContext:
-    """How processes start: not forked from this one, whose OpenCV threads they would lack."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+def _context(fork: bool) -> BaseContext:
+    """How processes start: by default not forked from this one, whose threads they would lack."""
+    methods = multiprocessing.get_all_start_methods()
+    if fork and "fork" in methods:
+        return multiprocessing.get_context("fork")
+    if "forkserver" not in methods:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # import once, then fork quickly

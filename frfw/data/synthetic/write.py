@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from frfw.data.manifest import MANIFEST, read_entries
@@ -21,6 +22,7 @@ VERSION = 1  # of the drawing: raised when the same parameters give other pictur
 _ROWS, _COLUMNS = 12, 12
 
 Report = Callable[[str, int, int], None]  # part, pictures done, pictures in all
+Draw = Callable[[list[Person]], Iterator[list[bytes]]]
 
 
 def write_dataset(
@@ -29,6 +31,7 @@ def write_dataset(
     *,
     workers: int | None = None,
     overwrite: bool = False,
+    fork: bool = False,
     contact: bool = True,
     report: Report | None = None,
 ) -> bool:
@@ -42,6 +45,8 @@ def write_dataset(
         parameters: what to draw, by default `Parameters()`.
         workers: processes, by default one a core. The pictures do not depend on it.
         overwrite: replace a synthetic set of other parameters.
+        fork: fork the workers from this process. Starts at once, but is only safe where OpenCV and
+            torch have not computed anything yet: they would wait for threads a fork lacks.
         contact: also write the contact sheet.
         report: called with (part, pictures done, pictures in all) as drawing goes on.
 
@@ -54,16 +59,17 @@ def write_dataset(
     out, p = Path(out), parameters or Parameters()
     if _up_to_date(out, p, overwrite):
         return False
-    partial = out.with_name(f".{out.name}.partial")
+    unfinished = out.with_name(f".{out.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _fill(partial, p, workers or default_workers(), contact, report or (lambda *_: None))
-        _into_place(partial, out)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        drawn = partial(draw_people, p=p, workers=workers or default_workers(), fork=fork)
+        _fill(unfinished, p, drawn, contact, report or (lambda *_: None))
+        _into_place(unfinished, out)
     except OSError as error:
         raise FrfwError(f"cannot write {error.filename or out}: {error.strerror}") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     return True
 
 
@@ -89,12 +95,12 @@ def _up_to_date(out: Path, p: Parameters, overwrite: bool) -> bool:
     )
 
 
-def _fill(folder: Path, p: Parameters, workers: int, contact: bool, report: Report) -> None:
+def _fill(folder: Path, p: Parameters, draw: Draw, contact: bool, report: Report) -> None:
     plans = {name: plan_pairs(name, p) for name in p.sets}
     people = training_people(p)
     everyone = people + [person for plan in plans.values() for person in plan.people]
     total = sum(len(person.pictures) for person in everyone)
-    drawn = _reported(draw_people(everyone, p, workers), people, plans, total, report)
+    drawn = _reported(draw(everyone), people, plans, total, report)
     shown: list[list[bytes]] = []
     with RecordWriter(folder, (p.size, p.size)) as writer:
         for label in range(len(people)):
@@ -151,11 +157,11 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _into_place(partial: Path, out: Path) -> None:
+def _into_place(finished: Path, out: Path) -> None:
     """Rename the finished folder; one that is replaced goes only when the new one stands."""
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
         os.replace(out, old)
-    os.replace(partial, out)
+    os.replace(finished, out)
     shutil.rmtree(old, ignore_errors=True)

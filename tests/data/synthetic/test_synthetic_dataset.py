@@ -138,11 +138,13 @@ def command(*arguments):
     return subprocess.run(line, capture_output=True, text=True, timeout=120)
 
 
-def test_command(drawn):
-    keys = [f"out={drawn}", "identities=3", "images_per_identity=4", "size=48", "seed=7"]
-    done = command(*keys, "pairs=20", "sets=[lfw]")
+def test_command(drawn, tmp_path):
+    keys = [f"out={tmp_path / 'set'}", "identities=3", "images_per_identity=4", "size=48", "seed=7"]
+    done = command(*keys, "pairs=20", "sets=[lfw]", "workers=2")
     assert done.returncode == 0, done.stderr
-    assert "up to date" in done.stdout
+    assert "12 training images of 3 identities" in done.stdout
+    assert "92 of 92 images" in done.stderr  # a plain line every tenth where there is no terminal
+    assert (tmp_path / "set" / "train.rec").read_bytes() == (drawn / "train.rec").read_bytes()
     wrong = command("identites=3")
     assert wrong.returncode == 1
     assert "identities" in wrong.stderr
