@@ -48,6 +48,7 @@ class TileSweep:
             x.element_size(),
             x.is_cuda,
             head.settings.memory_budget,
+            head.kernels.compiled,
         )
         self.plan, self.tiling = plan, Tiling(plan, self.classes, self.local)
         wanted = any(t.requires_grad for t in (x, head.weight))

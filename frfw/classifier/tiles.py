@@ -11,9 +11,11 @@ from torch import Tensor
 from frfw.errors import FrfwError
 
 DEFAULT_BUDGET = 1 << 30
-# Measured on the CPU (docs/classifier.md): a tile of weights and its gradient stay in the cache,
-# the blocks of rows in which a tile's elements are worked on stay in the inner one.
+# Measured on the CPU (docs/classifier.md). Plain operations: a tile of weights and its gradient
+# stay in the cache, the blocks of rows in which its elements are worked on in the inner one.
+# Compiled loops read a tile twice only; fewer and larger tiles save the calls around them.
 _CPU_CLASSES, _CPU_BLOCK = 1024, 1 << 17
+_CPU_CLASSES_COMPILED = 4096
 # On a GPU a tile must be large enough to fill the device; it is worked on as one block.
 _GPU_TILE = 1 << 25
 _FEWEST_CLASSES = 64
@@ -36,7 +38,13 @@ class TilePlan:
 
 
 def plan_tiles(
-    batch: int, classes: int, sub_centers: int, itemsize: int, cuda: bool, budget: int | None
+    batch: int,
+    classes: int,
+    sub_centers: int,
+    itemsize: int,
+    cuda: bool,
+    budget: int | None,
+    compiled: bool = False,
 ) -> TilePlan:
     """Choose tile sizes within a memory budget.
 
@@ -46,9 +54,11 @@ def plan_tiles(
         itemsize: bytes of a number.
         budget: bytes for tiles and, if it fits, the kept buffer; None: 1 GiB; 0: as little as
             possible. A tile has at least 64 classes, whatever the budget.
+        compiled: the tiles are worked on by compiled loops.
     """
     budget = DEFAULT_BUDGET if budget is None else budget
-    wide = _GPU_TILE // batch if cuda else _CPU_CLASSES
+    on_cpu = _CPU_CLASSES_COMPILED if compiled else _CPU_CLASSES
+    wide = _GPU_TILE // batch if cuda else on_cpu
     wide = max(_FEWEST_CLASSES, wide // sub_centers)
     per_class = tile_bytes(batch, 1, sub_centers, itemsize)
     if budget:

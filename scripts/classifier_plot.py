@@ -1,0 +1,34 @@
+"""The picture of how the tiled head grows with classes and batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from classifier_cases import spread
+
+
+def growth_plot(classes: dict[str, Any], batches: dict[str, Any], path: Path) -> None:
+    """Draw seconds and megabytes over classes, and megabytes over the batch, to a PNG."""
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
+    counts = [int(c) for c in classes]
+    axes[0].loglog(counts, [spread(v["seconds"])[0] for v in classes.values()], "o-")
+    axes[0].set(xlabel="classes", ylabel="seconds a step")
+    extra = [(v["extra"] + v["weight"]) / 1e6 for v in classes.values()]
+    axes[1].loglog(counts, extra, "o-", label="weight, gradient, tiles")
+    axes[1].loglog(
+        counts, [2 * v["weight"] / 1e6 for v in classes.values()], "k:", label="2 x the weight"
+    )
+    axes[1].set(xlabel="classes", ylabel="MB")
+    axes[1].legend(frameon=False)
+    beyond = [(v["extra"] - v["weight"]) / 1e6 for v in batches.values()]
+    axes[2].semilogx([int(b) for b in batches], beyond, "o-")
+    axes[2].set(xlabel="batch (30,000 classes)", ylabel="MB beyond weight and gradient", ylim=0)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
