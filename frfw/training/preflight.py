@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from frfw.data.survey import quick_check
 from frfw.errors import FrfwError
 from frfw.training import rank_checks
+from frfw.training.distributed import from_main
 
 if TYPE_CHECKING:
     from frfw.training.trainer import Trainer
@@ -24,8 +28,66 @@ def check(trainer: Trainer) -> None:
     rank_checks.self_test(trainer.ranks)
     rank_checks.same_everywhere(trainer.ranks, trainer.config, trainer.parts.dataset.fingerprint)
     labels(trainer)
-    folder(trainer)
+    memory(trainer)
+    on_main(trainer, folder)
+    if trainer.settings["check_data"]:
+        on_main(trainer, images)
     announce(trainer)
+
+
+def on_main(trainer: Trainer, task: Callable[[Trainer], None]) -> None:
+    """Run a check on rank 0 alone; what it refuses is raised on every rank."""
+    problem = None
+    if trainer.ranks.is_main:
+        try:
+            task(trainer)
+        except FrfwError as error:
+            problem = str(error)
+    problem = from_main(trainer.ranks, problem)
+    if problem:
+        raise FrfwError(problem)
+
+
+def images(trainer: Trainer) -> None:
+    """Look at some hundred images: readable, aligned, channels in order, no identity twice."""
+    data = trainer.config["data"]
+    found = quick_check(trainer.parts.dataset, bad_limit=data["bad_limit"])
+    for warning in found.warnings:
+        trainer.recorder.message(f"warning: {warning}")
+    if found.problems:
+        raise FrfwError(
+            f"the data would spoil the run: {'; '.join(found.problems)}. Look at it with "
+            f"python -m frfw.data inspect {data['path']}; trainer.check_data=false trains anyway"
+        )
+
+
+def memory(trainer: Trainer) -> None:
+    """The head with its gradient and optimizer state must fit in what is free."""
+    head = trainer.parts.model.head
+    if head is None:
+        return
+    held = head.weight.numel() * head.weight.element_size()
+    states = 2 if trainer.config["optimizer"]["name"] == "adamw" else 1
+    need = held * (states + (0 if trainer.config["classifier"]["fused_update"] else 1))
+    free = free_bytes(trainer.ranks.device)
+    if free is not None and need > free:
+        raise FrfwError(
+            f"the head of {head.classes} classes needs {need / 2**30:.1f} GiB more for gradient "
+            f"and momentum, {free / 2**30:.1f} GiB are free on {trainer.ranks.device}: see "
+            "python -m frfw.plan, classifier.parallel=sharded, classifier.fused_update=true"
+        )
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes that are free on the device; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo") as file:
+            line = next(row for row in file if row.startswith("MemAvailable"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration):
+        return None
 
 
 def labels(trainer: Trainer) -> None:
@@ -59,8 +121,6 @@ def labels(trainer: Trainer) -> None:
 def folder(trainer: Trainer) -> None:
     """The run folder must be writable with room for the checkpoints."""
     path = trainer.folder.path
-    if not trainer.ranks.is_main:
-        return
     if not os.access(path, os.W_OK):
         raise FrfwError(f"run folder {path} is not writable")
     need = checkpoint_bytes(trainer) * (trainer.settings["keep_checkpoints"] + 2)

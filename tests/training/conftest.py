@@ -60,6 +60,7 @@ TINY = [
     "trainer.steps=6",
     "trainer.log_every=1",
     "trainer.embeddings=false",
+    "trainer.check_data=false",
 ]
 
 

@@ -28,7 +28,7 @@ def run(folder: Path, blobs: Path, processes: int, overrides: list[str]) -> dict
     given = [
         f"data.path={blobs}", "data.workers=0", "trainer.device=cpu", "trainer.steps=20",
         "trainer.global_batch_size=24", "trainer.log_every=1", "trainer.embeddings=false",
-        "trainer.threads=1", "evaluation=[lfw]", "trainer.evaluate_every=1000",
+        "trainer.threads=1", "trainer.check_data=false", "evaluation=[lfw]", "trainer.evaluate_every=1000",
         "augment=none", "optimizer.base_lr=0.02",
     ]  # fmt: skip
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
