@@ -65,7 +65,8 @@ class ElasticArcFace(_DrawnMargin, ArcFace):
     Args:
         s, gradient, beyond_pi, easy_margin: as in ArcFace.
         m, std: mean and standard deviation of the margin, radians.
-        plus: ElasticFace+: samples far from their centre get the large draws.
+        plus: ElasticFace+: samples far from their centre get the large draws; the authors use it
+            with std 0.0175 (0.02 for elastic_cos).
         draw_seed: seed of the draws.
 
     Attributes:
@@ -76,7 +77,7 @@ class ElasticArcFace(_DrawnMargin, ArcFace):
         self,
         s: float = 64.0,
         m: float = 0.5,
-        std: float = 0.0125,
+        std: float = 0.05,
         plus: bool = False,
         draw_seed: int = 0,
         gradient: str = "exact",
@@ -105,7 +106,7 @@ class ElasticCosFace(_DrawnMargin, CosFace):
         self,
         s: float = 64.0,
         m: float = 0.35,
-        std: float = 0.0125,
+        std: float = 0.05,
         plus: bool = False,
         draw_seed: int = 0,
     ) -> None:
