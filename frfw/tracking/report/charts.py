@@ -155,12 +155,17 @@ def step_axis(axes: Axes) -> None:
     """Mark optimizer steps: 0, 500, 1k, 20k, 1.5M."""
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(_round_steps())
+
+
+def _round_steps() -> MaxNLocator:
+    return MaxNLocator(6, steps=[1, 2, 5, 10])  # never 2.5, which "98 %" could not show
 
 
 def percent_axis(axes: Axes, which: str = "y") -> None:
     """Mark shares in 0..1 as per cent, with as many digits as the range needs."""
     axis = axes.yaxis if which == "y" else axes.xaxis
+    axis.set_major_locator(_round_steps())
 
     def mark(value: float, _: object) -> str:
         low, high = axis.get_view_interval()

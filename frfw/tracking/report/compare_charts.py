@@ -67,11 +67,12 @@ def _by_key(compared: list[Setting], key: str, name: str) -> Chart | None:
             shift = (index - (len(lines) - 1) / 2) * 0.06 * gap
             _errorbars(axes, sorted(found, key=lambda s: s.keys[key]), key, name, index, shift)
         low, high = axes.get_ylim()
-        axes.set_ylim(low - 0.08 * (high - low) * bool(lost), high)
+        foot = low - 0.06 * (high - low)
+        if lost:
+            axes.set_ylim(foot - 0.06 * (high - low), high)
         for index, setting in lost:
             shift = (index - (len(lines) - 1) / 2) * 0.06 * gap
-            axes.plot(setting.keys[key] + shift, axes.get_ylim()[0], "x", color=colour(index),
-                      ms=8, mew=2, clip_on=False)  # fmt: skip
+            axes.plot(setting.keys[key] + shift, foot, "x", color=colour(index), ms=8, mew=2)
         if len(places) <= 8:
             axes.set_xticks(places, [f"{p:g}" for p in places])
         percent_axis(axes)
@@ -94,7 +95,7 @@ def _errorbars(
     axes.errorbar(x, mean, spread, color=colour(index), marker="o", ms=5, capsize=3, lw=1.8)
     for place, single in zip(x, values):
         if len(single) > 1:
-            axes.plot([place] * len(single), single, ".", color=colour(index), alpha=0.45, ms=5)
+            axes.plot([place] * len(single), single, ".", color=colour(index), alpha=0.6, ms=7)
 
 
 def overlaid(compared: list[Setting]) -> list[Chart]:

@@ -60,7 +60,10 @@ def tiles(run: Run) -> list[dict[str, Any]]:
         interval = (figures.get("intervals") or {}).get("accuracy")
         spread = figures.get("standard_error")
         if interval:
-            told = f"95 % interval {percent(interval[0], 1)} – {percent(interval[1], 1)}"
+            low, high = (percent(end, 1) for end in interval)
+            told = (
+                f"95\N{NO-BREAK SPACE}% interval {low}\N{NO-BREAK SPACE}–\N{NO-BREAK SPACE}{high}"
+            )
         else:
             told = f"± {percent(spread)} standard error" if spread is not None else ""
         pairs = figures.get("pair_count")
@@ -187,7 +190,9 @@ def roc_chart(sets: list[SetScores], title: str = "ROC") -> Chart | None:
 def roc_points(scores: SetScores, points: int = 400) -> tuple[np.ndarray, np.ndarray]:
     """Return (FAR, TAR) at no more than `points` numbers of false accepts, evenly in log FAR."""
     n = len(scores.impostor)
-    counts = np.unique(np.geomspace(1, n, min(points, n)).round().astype(np.int64))
+    counts = np.arange(1, n + 1)
+    if n > points:
+        counts = np.unique(np.geomspace(1, n, points).round().astype(np.int64))
     # The threshold that lets in k impostors: the k-th highest impostor score itself.
     thresholds = scores.impostor[n - counts]
     far = (n - np.searchsorted(scores.impostor, thresholds, "left")) / n

@@ -1,0 +1,189 @@
+"""Reports say what the run folders hold, in one file, whatever is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frfw.errors import FrfwError
+from frfw.tracking import load_run, write_comparison, write_report
+from frfw.tracking.report import charts
+from frfw.tracking.report.compare import paired_test, result_table
+from frfw.tracking.report.settings import find_runs, label, settings
+from frfw.tracking.report.verification import SetScores, roc_points, thresholds
+from frfw.tracking.runs import Curve
+from frfw.tracking.worst import load_worst, worst_positions
+
+
+@pytest.fixture(scope="module")
+def run(make_run, tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("report") / "demo & <friends>", steps=160)
+
+
+@pytest.fixture(scope="module")
+def sweep(make_run, tmp_path_factory):
+    root = tmp_path_factory.mktemp("sweep") / "margins"
+    for loss, m, seed, quality in [
+        ("arcface", 0.3, 1, 0.1), ("arcface", 0.3, 2, 0.12), ("arcface", 0.5, 1, 0.5),
+        ("arcface", 0.5, 2, 0.5), ("curricular", 0.3, 1, 0.7), ("curricular", 0.3, 2, 0.7),
+    ]:  # fmt: skip
+        make_run(root / f"{loss}-{m}-{seed}", loss, m, seed, quality, steps=160, full=False,
+                 diverges=(loss, m, seed) == ("arcface", 0.5, 2))  # fmt: skip
+    return root
+
+
+def test_one_file_with_everything_and_no_network(run):
+    page = write_report(run).read_text()
+    for told in ("Verification accuracy", "Loss", "Accuracy in training", "Cosines", "ROC",
+                 "Modulation M and t", "Learning rate", "Throughput", "Waiting for data",
+                 "The worst mistakes", "Robustness", "Environment", "curricular, m 0.5, s 64",
+                 "NVIDIA H200", "3665d9d2a136", "impostors are too few"):  # fmt: skip
+        assert told in page, told
+    assert "demo &amp; &lt;friends&gt;" in page
+    assert "<friends>" not in page
+    outside = re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
+    assert not re.search(r"https?://|src=\"(?!data:)|href=\"(?!#|data:)|@import", outside)
+    accuracy = json.loads((run / "result.json").read_text())["metrics"]["lfw"]["accuracy"]
+    assert f"{100 * accuracy:.2f}" in page
+
+
+def test_every_id_that_is_used_is_there(run):
+    page = write_report(run).read_text()
+    ids = set(re.findall(r'\bid="([^"]+)"', page))
+    used = re.findall(r'(?:href="#|url\(#)([^")]+)', page)
+    assert used
+    assert set(used) <= ids
+    assert "#0102" not in page  # no made-up colour is left
+
+
+@pytest.mark.parametrize("kept", ["metrics.jsonl", "config.yaml", "result.json"])
+def test_parts_that_are_missing_are_left_out(run, tmp_path, kept):
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    (folder / kept).write_bytes((run / kept).read_bytes())
+    page = write_report(folder, tmp_path / "elsewhere.html").read_text()
+    assert "bare" in page
+    assert ("Learning rate" in page) == (kept == "metrics.jsonl")
+    assert not (folder / "report.html").exists()
+
+
+def test_diverged_run_is_said_to_be(make_run, tmp_path):
+    page = write_report(make_run(tmp_path / "run", steps=80, diverges=True)).read_text()
+    assert "diverged" in page
+    assert "20 steps in a row" in page
+
+
+def test_folders_that_are_no_runs(tmp_path):
+    with pytest.raises(FrfwError, match="no such folder"):
+        load_run(tmp_path / "nothing")
+    with pytest.raises(FrfwError, match="no run folder"):
+        load_run(tmp_path)
+    with pytest.raises(FrfwError, match="neither a run folder nor a folder of runs"):
+        find_runs([tmp_path])
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "a": [1]}\n')
+    with pytest.raises(FrfwError, match=r"metrics.jsonl, line 1: 'a' is no number"):
+        load_run(tmp_path)
+
+
+@pytest.mark.slow
+def test_command(run, sweep, tmp_path):
+    def call(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "frfw.report", *map(str, arguments)],
+            capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    done = call(sweep)
+    assert done.stdout.strip() == str(sweep / "report.html")
+    assert (sweep / "report.html").is_file()
+    failed = call(tmp_path)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: ")
+    assert len(failed.stderr.splitlines()) == 1
+
+
+def test_runs_that_differ_by_seed_are_one_setting(sweep):
+    found = settings(find_runs([sweep]))
+    assert [s.label for s in found] == ["arcface, m 0.3", "arcface, m 0.5", "curricular, m 0.3"]
+    assert [len(s.runs) for s in found] == [2, 2, 2]
+    assert [len(s.good) for s in found] == [2, 1, 2]
+    assert label({"backbone.name": "iresnet18", "loss.s": 64.0}) == "iresnet18, s 64"
+
+
+def test_result_table_marks_best_spread_and_diverged(sweep):
+    found = settings(find_runs([sweep]))
+    table = result_table(found, ["lfw"])
+    assert table["columns"] == ["runs", "lfw"]
+    rows = dict(table["rows"])
+    assert rows["arcface, m 0.5"][0] == ("1 of 2", "1 diverged", "bad")
+    assert rows["curricular, m 0.3"][1][2] == "best"
+    values = found[0].accuracies("lfw")
+    figure, small, _ = rows["arcface, m 0.3"][1]
+    assert figure == f"{100 * values.mean():.2f}"
+    assert small.startswith(f"± {100 * values.std(ddof=1):.2f} · p ")
+    assert paired_test(found[0], found[2], "lfw") < 0.05
+    assert paired_test(found[0], found[0], "lfw") == 1.0
+    assert paired_test(found[0], found[2], "unknown") is None
+
+
+def test_comparison_page(sweep, run):
+    page = write_comparison([sweep]).read_text()
+    for told in ("Accuracy on lfw by loss.m", "1 diverged", "curricular, m 0.3", "ROC on cfp_fp"):
+        assert told in page, told
+    beside = write_comparison([run, sweep / "arcface-0.3-1"])
+    assert beside == run.parent / "comparison.html"
+
+
+def test_roc_points_equal_counting():
+    rng = np.random.default_rng(0)
+    scores = SetScores("s", np.sort(rng.normal(1, 1, 50)), np.sort(rng.normal(0, 1, 40).round(1)))
+    far, tar = roc_points(scores, points=1000)
+    for threshold in scores.impostor:
+        at = np.flatnonzero(np.isclose(far, np.mean(scores.impostor >= threshold)))
+        assert len(at)
+        assert tar[at] == pytest.approx(np.mean(scores.genuine >= threshold))
+
+
+def test_thresholds_are_cosines():
+    points = [{"target": 0.1, "threshold": 0.3, "tar": 1, "note": ""},
+              {"target": 0.01, "threshold": 0.4, "tar": 1, "note": ""},
+              {"target": 1e-3, "threshold": 0.5, "tar": 1, "note": "too few"}]  # fmt: skip
+    marks = thresholds({"fold_thresholds": [1.0, 1.2], "operating_points": points})
+    assert marks == [
+        ("best accuracy", pytest.approx(0.45), charts.SOLID),
+        ("FAR 0.01", 0.4, charts.DASHED),
+    ]
+
+
+def test_worst_pairs(run):
+    pairs = load_worst(run / "evaluation" / "lfw_worst.npz")
+    assert pairs.left.shape == pairs.right.shape == (len(pairs.scores), 112, 112, 3)
+    same = np.array([True, True, False, False, True, False])
+    scores = np.array([0.9, 0.1, 0.8, 0.2, 0.3, 0.6])
+    assert worst_positions(scores, same, 0.5, 6).tolist() == [2, 5, 1, 4]
+    assert worst_positions(scores, same, 0.5, 1).tolist() == [2, 1]
+    assert load_worst(run / "nothing.npz") is None
+
+
+@given(st.integers(1, 2000), st.integers(1, 50))
+def test_thinning_keeps_the_mean(points, wanted):
+    values = np.random.default_rng(points).normal(size=points)
+    curve = Curve(np.arange(points), values, np.zeros(points))
+    thinned = charts.thin(curve, wanted)
+    assert len(thinned.steps) <= wanted
+    if points % len(thinned.steps) == 0:
+        assert thinned.values.mean() == pytest.approx(values.mean())
+
+
+def test_marks_on_axes():
+    assert [charts.power(x) for x in (1, 0.01, 1e-3, 1e-6)] == ["1", "0.01", "10⁻³", "10⁻⁶"]
+    assert [charts.short(x) for x in (0, 950, 1500, 2e4, 3e6)] == ["0", "950", "1.5k", "20k", "3M"]
+    assert charts.smooth(np.arange(9.0), 3)[1:-1] == pytest.approx(np.arange(1.0, 8))
