@@ -43,8 +43,15 @@ def decode(jpegs: list[bytes]) -> list[np.ndarray]:
 def principal_axes(x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean (D,) and the (D, count) leading axes of (N, D) rows."""
     mean = x.mean(0)
-    _, _, axes = np.linalg.svd(x - mean, full_matrices=False)
-    return mean, axes[:count].T
+    x = x - mean
+    if len(x) >= x.shape[1]:
+        values, vectors = np.linalg.eigh((x.T @ x).astype(np.float64))
+        return mean, vectors[:, ::-1][:, :count].astype(np.float32)
+    # Fewer pictures than pixels: the small product of pictures has the same axes.
+    values, vectors = np.linalg.eigh((x @ x.T).astype(np.float64))
+    keep = np.flatnonzero(values > 1e-6 * values.max())[::-1][:count]
+    axes = x.T @ vectors[:, keep].astype(np.float32)
+    return mean, axes / np.linalg.norm(axes, axis=0)
 
 
 def measure(folder: Path, most: int = 2000) -> dict[str, dict[str, float]]:

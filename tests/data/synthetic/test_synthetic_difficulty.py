@@ -15,11 +15,11 @@ def test_pca_on_pixels_stays_low(tmp_path):
     spec = importlib.util.spec_from_file_location("synthetic_difficulty", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    p = Parameters(identities=30, images_per_identity=8, size=64, pairs=200)
+    p = Parameters(identities=24, images_per_identity=8, size=64, pairs=160)
     write_dataset(tmp_path / "set", p, contact=False)
     found = script.measure(tmp_path / "set")
     best = {name: max(variants.values()) for name, variants in found.items()}
     assert set(best) == {"lfw", "cfp_fp", "agedb_30"}
-    assert 55 < best["lfw"] < 78  # 200 pairs: a standard error of 3 points
-    assert best["cfp_fp"] < best["lfw"] + 3
-    assert best["agedb_30"] < best["lfw"] + 3
+    assert 54 < best["lfw"] < 80  # 160 pairs: a standard error of 4 points
+    assert best["cfp_fp"] < best["lfw"] + 4
+    assert best["agedb_30"] < best["lfw"] + 4
