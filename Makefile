@@ -53,7 +53,7 @@ wheel: $(STAMP) ## build a wheel into dist/
 
 constraints: $(STAMP) ## write constraints.txt from what is installed and tested
 	@echo "# The exact versions that the tests ran with. Made by 'make constraints'." > constraints.txt
-	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable >> constraints.txt
+	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | grep -v '^pip==' >> constraints.txt
 
 clean: ## remove the virtual environment and build products (not data, not runs)
 	rm -rf $(VENV) build dist *.egg-info
