@@ -116,19 +116,26 @@ def _accepted(
 def exact_accuracy(
     distance: NDArray[np.floating], same: NDArray[np.bool_], fold: NDArray[np.int64]
 ) -> FoldAccuracies:
-    """The same, trying every threshold that separates two distinct distances (half-way between)."""
-    order = np.argsort(distance, kind="stable")
-    rising, kind, place = distance[order], same[order], fold[order]
-    count = int(fold.max()) + 1
-    # What accepting pair i adds to its fold's right answers: one if it is genuine, else minus one.
-    gain = np.zeros((count, distance.size + 1), dtype=np.int32)
-    gain[place, np.arange(1, distance.size + 1)] = np.where(kind, 1, -1)
-    right = np.cumsum(gain, axis=1) + np.bincount(fold[~same], minlength=count)[:, None]
-    between = (rising[1:] + rising[:-1]) / 2
-    thresholds = np.concatenate([[rising[0]], between, [np.nextafter(rising[-1], np.inf)]])
-    usable = np.concatenate([[True], rising[1:] > rising[:-1], [True]])
-    sizes = np.bincount(fold, minlength=count)
-    return _choose(right[:, usable], sizes, thresholds[usable])
+    """The same with every threshold that could be best, half-way between two distinct distances.
+
+    Accuracy cannot rise by stopping within a run of genuine pairs, or by accepting one more
+    impostor, so only the ends of the genuine runs need trying.
+    """
+    order = np.argsort(distance)
+    rising, kind = distance[order], same[order]
+    apart = rising[1:] > rising[:-1]  # equal distances are accepted together
+    tied = ~(np.append(True, apart) & np.append(apart, True))
+    stops = np.flatnonzero(apart & (kind[:-1] | tied[:-1]) & (~kind[1:] | tied[1:]))
+    between = (rising[stops] + rising[stops + 1]) / 2
+    beyond = np.nextafter(rising[-1], np.inf)
+    thresholds = np.concatenate([[rising[0]], between, [beyond]])
+    # What accepting the pairs up to each threshold adds to the right answers of every fold.
+    count, steps = int(fold.max()) + 1, thresholds.size
+    cell = fold * steps + np.searchsorted(thresholds, distance, side="right")
+    gain = np.bincount(cell, np.where(same, 1.0, -1.0), count * steps).reshape(count, steps)
+    right = np.cumsum(gain, axis=1).astype(np.int64)
+    right += np.bincount(fold[~same], minlength=count)[:, None]
+    return _choose(right, np.bincount(fold, minlength=count), thresholds)
 
 
 def _choose(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +16,8 @@ from frfw.evaluation.folds import exact_accuracy, fold_numbers, grid_accuracy
 from frfw.evaluation.result import VerificationResult
 
 _ROWS = 64  # of one block in float64, so that it stays in the processor's cache
+_THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+_WORTH = 1_000_000  # numbers for which another thread pays
 
 
 def verify(
@@ -100,9 +105,28 @@ def squared_distances(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArr
         FrfwError: a row is zero or not a number; the pair is named.
     """
     distance = np.empty(a.shape[0])
+    threads = min(_THREADS, a.size // _WORTH + 1)
+    bounds = [a.shape[0] * i // threads for i in range(threads + 1)]
+    if threads == 1:
+        _fill(distance, a, b, *bounds)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(partial(_fill, distance, a, b), bounds[:-1], bounds[1:]))
+    doubtful = np.flatnonzero(np.abs(distance * 100 - np.rint(distance * 100)) < 1e-9)
+    distance[doubtful] = _as_written(a[doubtful], b[doubtful])
+    return distance
+
+
+def _fill(
+    distance: NDArray[np.float64],
+    a: NDArray[np.floating],
+    b: NDArray[np.floating],
+    low: int,
+    high: int,
+) -> None:
     room = np.empty((2, _ROWS, a.shape[1]))  # written again and again: stays in the cache
-    for start in range(0, a.shape[0], _ROWS):
-        count = min(_ROWS, a.shape[0] - start)
+    for start in range(low, high, _ROWS):
+        count = min(_ROWS, high - start)
         x, y = room[0, :count], room[1, :count]
         x[...], y[...] = a[start : start + count], b[start : start + count]
         squares = _dot(x, x), _dot(y, y)
@@ -110,9 +134,6 @@ def squared_distances(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArr
             _check_norms(square, start, which)
         cosine = _dot(x, y) / np.sqrt(squares[0] * squares[1])
         distance[start : start + count] = 2 - 2 * cosine
-    doubtful = np.flatnonzero(np.abs(distance * 100 - np.rint(distance * 100)) < 1e-9)
-    distance[doubtful] = _as_written(a[doubtful], b[doubtful])
-    return distance
 
 
 def _as_written(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:

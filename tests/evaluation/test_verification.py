@@ -15,6 +15,7 @@ from sklearn.model_selection import KFold
 from frfw.errors import FrfwError
 from frfw.evaluation import VerificationResult, verify
 from frfw.evaluation.folds import grid_rates
+from frfw.evaluation.verification import verify_distances
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "evaluation"
 
@@ -131,10 +132,13 @@ def test_equal_error_rate_by_hand():
     assert metrics.equal_error_rate(metrics.roc(genuine, impostor)) == pytest.approx(0.25)
 
 
-def test_exact_thresholds_by_exhaustion():
-    a, b, same = some_pairs(3, 60)
-    result = verify(a, b, same, 5)
-    distance = 2 - 2 * result.scores
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), decimals=st.sampled_from([1, 2, 12]))
+def test_exact_thresholds_by_exhaustion(seed, decimals):
+    a, b, same = some_pairs(seed, 60)
+    same[:2] = True, False
+    distance = np.round(2 - 2 * verify(a, b, same, 5).scores, decimals)  # few decimals: ties
+    result = verify_distances(distance, same, 5)
     for fold in range(5):
         train, test = result.folds != fold, result.folds == fold
         candidates = np.concatenate([distance, distance + 1e-9, [-1.0]])
