@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from frfw.errors import FrfwError
 from frfw.tracking import load_run, write_comparison, write_report
 from frfw.tracking.report import charts
 from frfw.tracking.report.compare import paired_test, result_table
-from frfw.tracking.report.settings import find_runs, label, settings
+from frfw.tracking.report.settings import Setting, differing, find_runs, label, settings
 from frfw.tracking.report.verification import SetScores, roc_points, thresholds
-from frfw.tracking.runs import Curve
+from frfw.tracking.runs import Curve, Run
 from frfw.tracking.worst import load_worst, worst_positions
 
 
@@ -132,6 +133,28 @@ def test_result_table_marks_best_spread_and_diverged(sweep):
     assert paired_test(found[0], found[2], "lfw") < 0.05
     assert paired_test(found[0], found[0], "lfw") == 1.0
     assert paired_test(found[0], found[2], "unknown") is None
+
+
+def test_paired_test_takes_shared_seeds_and_all_where_there_are_none(tmp_path):
+    def setting(**folds):
+        runs = [
+            Run(tmp_path, {"seed": seed}, evaluation={"lfw": {"fold_accuracies": values}})
+            for seed, values in folds.items()
+        ]
+        return Setting({}, runs)
+
+    high, low, other = [0.9] * 10, [0.8] * 10, [0.1] * 10
+    first = setting(a=high, b=other)
+    assert paired_test(first, setting(a=low, c=other), "lfw") == 2 / 1024
+    assert paired_test(setting(a=high), setting(c=high), "lfw") == 1.0
+    assert paired_test(first, setting(a=low[:9]), "lfw") is None
+
+
+def test_keys_that_do_not_change_a_run_are_passed_over():
+    flat = [{"trainer.log_every": n, "data.workers": n, "name": n, "loss.m": n} for n in (1, 2)]
+    assert differing(flat) == ["loss.m"]
+    many = {f"loss.k{i}": i for i in range(5)}
+    assert Setting(many, [Run(Path("runs/mine"))]).label == "mine"
 
 
 def test_comparison_page(sweep, run):

@@ -72,8 +72,9 @@ def result_table(compared: list[Setting], sets: list[str]) -> dict[str, Any]:
 _NOTES = [
     "Mean over seeds, ± standard deviation over seeds; the best mean of each set in colour.",
     "p: sign-flip test against the best on the same ten folds, each fold averaged over the seeds "
-    "that both have, adjusted for the number of comparisons (Holm). It speaks of these pairs and "
-    "these runs; what another training run would give, the spread over seeds says.",
+    "that both have (over all seeds where they share none), adjusted for the number of comparisons "
+    "(Holm). It speaks of these pairs and these runs; what another training run would give, the "
+    "spread over seeds says.",
 ]
 
 
@@ -98,17 +99,17 @@ def _cell(setting: Setting, name: str, p: float | None, is_best: bool) -> tuple[
 def paired_test(first: Setting, second: Setting, name: str) -> float | None:
     """Test two settings on the folds of a set, averaged over the seeds that both have.
 
-    None where they share no seed, or where folds were not stored or differ in number.
+    Where they share no seed, each side's folds are averaged over its own seeds. None where folds
+    were not stored or differ in number.
     """
-    folds = [_fold_accuracies(s, name) for s in (first, second)]
-    shared = [seed for seed in folds[0] if seed in folds[1]]
-    if not shared:
+    sides = [_fold_accuracies(s, name) for s in (first, second)]
+    shared = sides[0].keys() & sides[1].keys()
+    if shared:
+        sides = [{seed: side[seed] for seed in shared} for side in sides]
+    lengths = {len(folds) for side in sides for folds in side.values()}
+    if not all(sides) or len(lengths) != 1:
         return None
-    lengths = {len(side[seed]) for side in folds for seed in shared}
-    if len(lengths) != 1:
-        return None
-    means = [np.mean([side[seed] for seed in shared], axis=0) for side in folds]
-    return sign_flip(*means)
+    return sign_flip(*(np.mean(list(side.values()), axis=0) for side in sides))
 
 
 def _fold_accuracies(setting: Setting, name: str) -> dict[str, list[float]]:

@@ -54,7 +54,8 @@ def _by_key(compared: list[Setting], key: str, name: str) -> Chart | None:
             rest = {k: v for k, v in setting.keys.items() if k != key}
             lines.setdefault(label(rest) or "accuracy", []).append(setting)
     lines = {k: v for k, v in lines.items() if any(len(s.accuracies(name)) for s in v)}
-    if not lines or len(lines) > SERIES:
+    several = any(sum(len(s.accuracies(name)) > 0 for s in v) > 1 for v in lines.values())
+    if not several or len(lines) > SERIES:
         return None
     lost = [(i, s) for i, found in enumerate(lines.values()) for s in found
             if len(s.good) < len(s.runs)]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from frfw.tracking.progress import clock
@@ -18,10 +19,8 @@ def headline(run: Run) -> str:
     numbers = loss if isinstance(loss, dict) else {}
     keys = [f"{k} {v:g}" for k in ("m", "s") if isinstance(v := numbers.get(k), int | float)]
     text = ", ".join([_name(run, "loss"), *keys]) + f" on {_name(run, 'backbone')}"
-    data = _name(run, "data")
-    if data != "?":
-        text += f", trained on {data} data"
-    return text
+    path = run.key("data.path")
+    return text + (f", trained on {Path(str(path)).name}" if path else "")
 
 
 def chips(run: Run) -> list[Row]:

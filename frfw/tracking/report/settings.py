@@ -12,8 +12,18 @@ from frfw.errors import FrfwError
 from frfw.tracking.report.facts import plain
 from frfw.tracking.runs import Run, is_run, load_run
 
-# Keys that say where a run lies or how it began, not what it is.
-_PASSED_OVER = ("seed", "name", "runs", "resume", "init_from", "hydra", "experiment")
+# Groups and keys that say where and how a run was made, and not what it is.
+_GROUPS_PASSED_OVER = (
+    "seed", "name", "runs", "resume", "hydra", "experiment", "evaluation", "evaluation_root",
+)  # fmt: skip
+_KEYS_PASSED_OVER = {
+    "data.workers", "data.prefetch", "data.timeout", "trainer.device", "trainer.devices",
+    "trainer.threads", "trainer.micro_batch_size", "trainer.channels_last", "trainer.compile",
+    "trainer.log_every", "trainer.evaluate_every", "trainer.evaluate_first",
+    "trainer.checkpoint_every", "trainer.keep_checkpoints", "trainer.embeddings",
+    "trainer.timeout_s", "trainer.sync_check_every", "trainer.dry_run",
+}  # fmt: skip
+_LONGEST = 3  # keys in a label; beyond, a run's own name says more
 
 
 @dataclass
@@ -30,7 +40,10 @@ class Setting:
 
     @property
     def label(self) -> str:
-        return label(self.keys) or (self.runs[0].name if len(self.runs) == 1 else "all runs")
+        """Name it by its values; a single run that differs in many keys by its own name."""
+        if len(self.runs) == 1 and not 0 < len(self.keys) <= _LONGEST:
+            return self.runs[0].name
+        return label(self.keys) or "all runs"
 
     @property
     def good(self) -> list[Run]:
@@ -80,7 +93,8 @@ def differing(flat: list[dict[str, Any]]) -> list[str]:
     return [
         key
         for key in keys
-        if key.split(".")[0] not in _PASSED_OVER
+        if key.split(".")[0] not in _GROUPS_PASSED_OVER
+        and key not in _KEYS_PASSED_OVER
         and len({repr(values[key]) for values in flat if key in values}) > 1
     ]
 
