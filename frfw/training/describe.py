@@ -91,12 +91,16 @@ def _is_number(value: Any) -> bool:
 
 
 def _optimizer(state: dict[str, Any]) -> str:
+    """Sum up an optimizer's state dict, or the head's, which is kept by parameter name."""
+    if "param_groups" not in state:
+        kept = {k for entry in state.values() for k in [*entry["values"], *entry["wide"]]}
+        return ", ".join(sorted(kept)) or "no state"
     groups = state["param_groups"]
     rates = sorted({float(g["lr"]) for g in groups})
     held = next(iter(state["state"].values()), {})
-    kept = ", ".join(k for k, v in held.items() if isinstance(v, Tensor) and v.ndim) or "no state"
+    kept = {k for k, v in held.items() if isinstance(v, Tensor) and v.ndim}
     lr = f"{rates[-1]:.3g}" if len(rates) == 1 else f"{rates[0]:.3g} to {rates[-1]:.3g}"
-    return f"{len(groups)} groups, lr {lr}, {kept}"
+    return f"{len(groups)} groups, lr {lr}, {', '.join(sorted(kept)) or 'no state'}"
 
 
 def not_finite(state: dict[str, Tensor]) -> list[str]:
