@@ -1,0 +1,112 @@
+"""The plan: bytes that add up, the cheapest setting that fits, and the command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from frfw.errors import FrfwError
+from frfw.planning.head import head_bytes, head_flops
+from frfw.planning.network import Network, measure
+from frfw.planning.settings import Job, cheapest, settings
+
+NETWORK = Network(parameters=10_000_000, macs=10**9, activations=5_000_000)
+JOB = Job(
+    classes=1_000_000,
+    dim=512,
+    sub_centers=1,
+    devices=4,
+    batch=512,
+    precision="bf16",
+    memory=40 * 10**9,
+    sample_rate=0.1,
+    momentum=1,
+    memory_budget=None,
+    cuda=True,
+)
+
+
+def by_name(job):
+    return {setting.name: setting for setting in settings(job, NETWORK)}
+
+
+def test_head_parts():
+    plain = head_bytes(classes=100_000, dim=512, batch=128, memory_budget=0)
+    weight = 100_000 * 512 * 4
+    assert plain["weights"] == plain["gradient"] == plain["optimizer"] == weight
+    assert plain["tiles"] < 0.1 * weight
+    kept = head_bytes(classes=100_000, dim=512, batch=128)
+    assert kept["tiles"] - plain["tiles"] > 0.9 * 128 * 100_000 * 4
+    fused = head_bytes(classes=100_000, dim=512, batch=128, memory_budget=0, fused=True)
+    assert fused["gradient"] == 0
+    assert head_flops(1000, 512, 8, 1, True) == 3 * 2 * 1000 * 512 * 8
+
+
+def test_settings_share_the_classes():
+    found = by_name(JOB)
+    assert "replicated + fused update" not in found  # refused over several devices
+    assert found["replicated"].bytes["head weights"] == 4 * found["sharded"].bytes["head weights"]
+    assert found["sampled"].bytes["head gradient"] < 0.12 * found["sharded"].bytes["head gradient"]
+    assert found["sharded"].flops == found["replicated"].flops
+    assert found["sharded"].sent < 0.01 * found["replicated"].sent
+    assert "replicated + fused update" in by_name(replace(JOB, devices=1))
+    assert not any(s.fused for s in settings(replace(JOB, momentum=2), NETWORK))
+
+
+def test_cheapest_that_fits():
+    found = settings(JOB, NETWORK)
+    assert cheapest(found).name == "sharded"
+    for setting in found:
+        assert setting.total == sum(setting.bytes.values())
+        assert setting.fits == (setting.total <= JOB.memory)
+    tight = found[-1].total + 10_000_000
+    small = cheapest(settings(replace(JOB, memory=tight), NETWORK))
+    assert small.total <= tight
+    assert cheapest(settings(replace(JOB, memory=10**6), NETWORK)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": 0}, "classes must be at least 1"),
+        ({"devices": 8, "classes": 5}, "use fewer devices"),
+        ({"batch": 2}, "without a sample"),
+        ({"sample_rate": 2.0}, r"\(0, 1\]"),
+        ({"precision": "int8"}, "choose fp32"),
+    ],
+)
+def test_jobs_that_cannot_be(change, message):
+    with pytest.raises(FrfwError, match=message):
+        settings(replace(JOB, **change), NETWORK)
+
+
+def test_backbone_is_counted():
+    network = measure({"name": "mobilefacenet", "embedding_dim": 128, "input_size": None}, 112)
+    assert 0.5e6 < network.parameters < 2e6
+    assert 1e8 < network.macs < 5e8
+    assert network.activations > 112 * 112 * 3
+
+
+def test_command_prints_the_cheapest():
+    command = [sys.executable, "-W", "ignore", "-m", "frfw.plan", "classes=200_000", "devices=2"]
+    command += ["backbone=mobilefacenet", "device_memory=8GB"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "head gradient" in done.stdout
+    assert "Cheapest that fits: sharded" in done.stdout
+    refused = subprocess.run(
+        [*command, "device_memory=1MB"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        timeout=120,
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: device_memory=1MB leaves nothing")
+    assert "Traceback" not in refused.stderr
