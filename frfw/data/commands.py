@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,6 +16,8 @@ from frfw.data.pack import check_target, pack
 from frfw.data.pair_sets import draw_agedb, write_drawn, write_pair_list
 from frfw.data.source import open_source
 from frfw.errors import FrfwError
+
+Tools = argparse._SubParsersAction
 
 
 def _source(tool: argparse.ArgumentParser) -> None:
@@ -32,11 +35,11 @@ def _bar(total: int, what: str) -> tqdm:
     return tqdm(total=total, unit="img", desc=what, mininterval=1.0, file=sys.stderr)
 
 
-def _progress(bar: tqdm):
+def _progress(bar: tqdm) -> Callable[[int], object]:
     return lambda done: bar.update(done - bar.n)
 
 
-def add_inspect(tools) -> None:
+def add_inspect(tools: Tools) -> None:
     tool = tools.add_parser("inspect", help="what is in a data set, and what would spoil a run")
     _source(tool)
     tool.add_argument("--limit", type=int, help="look at this many images, spread evenly")
@@ -60,7 +63,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
         raise FrfwError(f"{dataset.name} would spoil a run: {'; '.join(found.problems)}")
 
 
-def add_pack(tools) -> None:
+def add_pack(tools: Tools) -> None:
     tool = tools.add_parser("pack", help="write MXNet RecordIO")
     _source(tool)
     tool.add_argument("out", metavar="OUT", help="folder for train.rec, train.idx, property")
@@ -88,7 +91,7 @@ def _pack(arguments: argparse.Namespace) -> None:
     )
 
 
-def add_pairs(tools) -> None:
+def add_pairs(tools: Tools) -> None:
     tool = tools.add_parser(
         "pairs",
         help="make a verification pack",
@@ -127,7 +130,7 @@ def _pairs(arguments: argparse.Namespace) -> None:
     print(f"{out}: {count} pairs")
 
 
-def add_align(tools) -> None:
+def add_align(tools: Tools) -> None:
     tool = tools.add_parser("align", help="five-point alignment to the template")
     tool.add_argument("source", metavar="ANY", help="folder or list of unaligned images")
     tool.add_argument("out", metavar="OUT", help="folder to write to, one sub-folder an identity")
@@ -155,7 +158,7 @@ def _align(arguments: argparse.Namespace) -> None:
     print(f"{a.out}: {result.written} faces, {len(result.left_out)} left out")
 
 
-def add_clean(tools) -> None:
+def add_clean(tools: Tools) -> None:
     tool = tools.add_parser("clean", help="list what is probably wrong; deletes nothing")
     _source(tool)
     tool.add_argument("--model", required=True, help="run folder or checkpoint for the embeddings")
@@ -168,12 +171,33 @@ def add_clean(tools) -> None:
 
 
 def _clean(arguments: argparse.Namespace) -> None:
-    from frfw.data.clean import run_clean
+    import frfw
+    from frfw.data.clean import draw_worst, embed_dataset, find_faults, read_against, write_patch
 
-    print("\n".join(run_clean(_open(arguments), arguments)))
+    a = arguments
+    model = frfw.load(a.model)
+    source = {"path": a.source, "keep": a.keep, "exclude": a.exclude}
+    dataset = open_source(source | {"size": model.preprocessing.size})
+    for line in model.preprocessing.differences(dataset.preprocessing):
+        print(f"warning: model and data disagree in {line}")
+    with _bar(len(dataset), "embed") as bar:
+        embeddings = embed_dataset(dataset, model.embed, progress=_progress(bar))
+    against = model.embed(read_against(a.against, dataset.size)) if a.against else None
+    limits = {"outlier": a.outlier, "merge": a.merge, "duplicate": a.duplicate}
+    found = find_faults(embeddings, dataset.labels, against=against, **limits)
+    out = Path(a.out)
+    out.mkdir(parents=True, exist_ok=True)
+    count = write_patch(dataset, found, out / "patch.csv")
+    draw_worst(dataset, found, out / "worst.png")
+    print(
+        f"{len(found.outliers)} outliers, {len(found.duplicates)} repeated images, "
+        f"{len(found.merges)} pairs of identities that are probably one person, "
+        f"{len(found.overlaps)} identities in the evaluation set"
+    )
+    print(f"{out / 'patch.csv'}: {count} rows; apply with data.patch={out / 'patch.csv'}")
 
 
-def add_bench(tools) -> None:
+def add_bench(tools: Tools) -> None:
     tool = tools.add_parser("bench", help="images/s of each part of the loader")
     _source(tool)
     tool.add_argument("--augment", default="flip", help="preset")

@@ -98,13 +98,14 @@ def _draw(
     found: dict[tuple[int, int], None] = {}
     by_label = {i: mine[labels[mine] == i] for i in np.unique(labels[mine]).tolist()}
     usable = [i for i, images in by_label.items() if len(images) > 1]
-    for _ in range(200 * count if (usable if same else len(by_label) > 1) else 0):
+    possible = usable if same else len(by_label) > 1
+    for _ in range(50 * count + 1000 if possible else 0):
         if len(found) == count:
             break
-        if same:
-            a, b = rng.choice(by_label[usable[rng.integers(len(usable))]], 2, replace=False)
-        else:
-            a, b = rng.choice(mine, 2, replace=False)
+        images = by_label[usable[rng.integers(len(usable))]] if same else mine
+        a, b = images[rng.integers(len(images))], images[rng.integers(len(images))]
+        if a == b:
+            continue
         apart = ages is None or abs(int(ages[a]) - int(ages[b])) >= gap
         if (labels[a] == labels[b]) == same and apart:
             found[min(int(a), int(b)), max(int(a), int(b))] = None

@@ -65,8 +65,9 @@ class RecordWriter:
 
     def _continue(self, labels: Sequence[int], rec_size: int, idx_size: int) -> None:
         """Take up a partial set whose files are whole up to these sizes."""
-        self._rec.truncate(rec_size)
-        self._idx.truncate(idx_size)
+        for file, size in ((self._rec, rec_size), (self._idx, idx_size)):
+            file.truncate(size)
+            file.seek(size)
         self._count = len(labels)
         for number, label in enumerate(labels, 1):
             if label == len(self._starts):
