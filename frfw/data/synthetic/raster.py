@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_SIDES = (2, 3, 4, 5, 7, 10, 16, 32, 64, 1024)
+_SIDES = (2, 3, 4, 5, 7, 9, 12, 16, 24, 40, 80, 1024)
 
 
 @dataclass
