@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from frfw.data import index_cache
 from frfw.data.dataset import Dataset, contiguous
 from frfw.data.decode import BadImage
 from frfw.data.manifest import read_entries, read_manifest
@@ -36,19 +37,36 @@ class RecordDataset(Dataset):
         self._rec = path if path.suffix == ".rec" else path / "train.rec"
         folder = self._rec.parent
         self.name = folder.name
-        index = read_index(self._rec, self._rec.with_suffix(".idx"))
         declared = _property(folder / "property")
-        self._check_classes(index.labels, index.keys, index.classes, declared)
-        self._starts, self._ends, self._keys = index.starts, index.ends, index.keys
-        self.labels, values = contiguous(index.labels)
+        values = self._load_index(declared)
         if len(self.labels) < 2:
             raise FrfwError(f"{self._rec} holds {len(self.labels)} images: nothing to train on")
         names = read_entries(folder).get("identity_names") or []
-        self.identity_names = [str(names[v]) if v < len(names) else str(v) for v in values]
+        self.identity_names = [str(names[v]) if v < len(names) else str(v) for v in values.tolist()]
         stated = read_manifest(folder)
         self.preprocessing = stated or Preprocessing(size=declared[1] if declared else 112)
         self.size = size or self.preprocessing.size
         self._file: tuple[int, int] | None = None  # (process id, descriptor), opened on first use
+
+    def _load_index(self, declared: tuple[int, int] | None) -> np.ndarray:
+        """Set the arrays, from the mapped index where there is one; return the label values."""
+        idx = self._rec.with_suffix(".idx")
+        arrays = index_cache.load(self._rec, idx)
+        if arrays is None:
+            index = read_index(self._rec, idx)
+            self._check_classes(index.labels, index.keys, index.classes, declared)
+            labels, values = contiguous(index.labels)
+            arrays = {"starts": index.starts, "ends": index.ends, "keys": index.keys}
+            arrays |= {"labels": labels, "values": values}
+            large = len(labels) >= index_cache.MIN_IMAGES
+            if large and index_cache.save(self._rec, idx, arrays):
+                arrays = index_cache.load(self._rec, idx) or arrays
+        self._set_arrays(arrays)
+        return arrays["values"]
+
+    def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        self._starts, self._ends = arrays["starts"], arrays["ends"]
+        self._keys, self.labels = arrays["keys"], arrays["labels"]
 
     def _check_classes(
         self,
@@ -91,7 +109,19 @@ class RecordDataset(Dataset):
         return self._file[1]
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_file": None}
+        state = {**self.__dict__, "_file": None}
+        if isinstance(self.labels, np.memmap):  # another process maps the same files again
+            for name in ("_starts", "_ends", "_keys", "labels"):
+                del state[name]
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        if "labels" not in state:
+            arrays = index_cache.load(self._rec, self._rec.with_suffix(".idx"))
+            if arrays is None:
+                raise FrfwError(f"{self._rec} changed while it was in use")
+            self._set_arrays(arrays)
 
     def __del__(self) -> None:
         file = getattr(self, "_file", None)

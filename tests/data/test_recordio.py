@@ -215,3 +215,22 @@ def fuzz_records(tmp_path_factory):
                 image = np.full((8, 8, 3), value + identity, np.uint8)
                 writer.add(encode(image), identity)
     return root, {p.name: p.read_bytes() for p in root.iterdir()}
+
+
+def test_large_sets_keep_a_mapped_index(make_records, monkeypatch):
+    """The second opening maps the checked index; a changed set is read anew."""
+    root = make_records([3, 2])
+    plain = RecordDataset(root)
+    monkeypatch.setattr("frfw.data.index_cache.MIN_IMAGES", 1)
+    first = RecordDataset(root)
+    monkeypatch.setattr("frfw.data.recordio.read_index", None)  # would fail if it were called
+    second = RecordDataset(root)
+    for dataset in (first, second, pickle.loads(pickle.dumps(second))):
+        assert isinstance(dataset.labels, np.memmap)
+        assert dataset.fingerprint == plain.fingerprint
+        assert dataset.identity_names == plain.identity_names
+        np.testing.assert_array_equal(dataset[4], plain[4])
+    assert len(pickle.dumps(second)) < 2000
+    (root / "train.idx").write_text((root / "train.idx").read_text() + "\n")
+    monkeypatch.undo()
+    assert not isinstance(RecordDataset(root).labels, np.memmap)

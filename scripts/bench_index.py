@@ -1,0 +1,81 @@
+"""Open a RecordIO set of 10 million (tiny) records: seconds and memory, first time and later.
+
+python scripts/bench_index.py [--images 10000000] [--folder FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from frfw.data.recordio_format import MAGIC
+
+
+def write(folder: Path, images: int, identities: int) -> None:
+    """Write records of 40 bytes with an 8-byte payload; no header or identity records."""
+    word = np.dtype([("magic", "<u4"), ("length", "<u4"), ("flag", "<u4"), ("label", "<f4")])
+    record = np.dtype([("head", word), ("id", "<u8"), ("id2", "<u8"), ("image", "S8")])
+    with open(folder / "train.rec", "wb") as rec, open(folder / "train.idx", "w") as idx:
+        for start in range(0, images, 1_000_000):
+            key = np.arange(start, min(start + 1_000_000, images))
+            block = np.zeros(len(key), record)
+            block["head"]["magic"], block["head"]["length"] = MAGIC, record.itemsize - 8
+            block["head"]["label"] = key * identities // images
+            block["image"] = b"an image"
+            block.tofile(rec)
+            idx.write("".join(f"{k}\t{k * record.itemsize}\n" for k in key.tolist()))
+
+
+def resident(name: str) -> float:
+    """Return a value of /proc/self/status in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(name))
+
+
+def open_and_report(folder: str) -> None:
+    """Open, draw an epoch's order, touch every label; print seconds and memory."""
+    from frfw.data import create_order, open_source
+
+    before, started = resident("VmRSS"), time.perf_counter()
+    dataset = open_source(folder)
+    opened = time.perf_counter() - started
+    after = resident("VmRSS")
+    _ = int(np.asarray(dataset.labels).max())
+    create_order("shuffled", dataset.labels).order(0)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    anonymous = resident("RssAnon")
+    print(
+        f"{len(dataset):,} images, {dataset.num_classes:,} identities: opened in {opened:.2f} s, "
+        f"+{after - before:.0f} MB; with labels read and an order drawn: "
+        f"+{resident('VmRSS') - before:.0f} MB (peak {peak - before:.0f} MB above the start), "
+        f"of which private {anonymous:.0f} MB in all with torch"
+    )
+
+
+def main() -> None:
+    """Write the set, then open it in two fresh processes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=10_000_000)
+    parser.add_argument("--identities", type=int, default=100_000)
+    parser.add_argument("--folder", help="where to write it (default: a temporary folder)")
+    parser.add_argument("--open", dest="existing", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.existing:
+        open_and_report(arguments.existing)
+        return
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        write(Path(folder), arguments.images, arguments.identities)
+        for when in ("first opening", "second opening"):
+            print(when, end=": ", flush=True)
+            subprocess.run([sys.executable, __file__, "--open", folder], check=True)
+
+
+if __name__ == "__main__":
+    main()
