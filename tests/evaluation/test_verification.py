@@ -155,6 +155,30 @@ def test_identical_and_orthogonal_pairs_lie_exactly_on_the_grid():
     assert np.array_equal(result.scores, [1, 1, 1, 1, 0, 0, 0, 0])
 
 
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from(["float16", "float32", "float64"]))
+def test_figures_are_those_of_float64(seed, dtype):
+    a, b, same = some_pairs(seed, 800, spread=1.5)
+    a, b = a.astype(dtype), b.astype(dtype)
+    x, y = (rows.astype(np.float64) for rows in (a, b))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    y /= np.linalg.norm(y, axis=1, keepdims=True)
+    distance = np.sum(np.square(x - y), axis=1)
+    result = verify(a, b, same)
+    assert np.allclose(2 - 2 * result.scores, distance, atol=2e-6)
+    assert np.array_equal(np.argsort(result.scores), np.argsort(1 - distance / 2))
+    assert result.auc == pytest.approx(roc_auc_score(same, -distance), abs=1e-12)
+    assert np.array_equal(result.fold_accuracies, plain_loop(a, b, same)[0])
+
+
+def test_values_beyond_float32_squares():
+    a, b, same = some_pairs(4)
+    ordinary = verify(a, b, same)
+    for factor in (1e25, 1e-25):
+        far = verify(a * np.float32(factor), b * np.float32(factor), same)
+        assert np.array_equal(far.fold_accuracies, ordinary.fold_accuracies)
+
+
 def test_given_folds_are_used():
     a, b, same = some_pairs(5, 100)
     shuffled = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 10))
