@@ -9,8 +9,9 @@ import numpy as np
 
 from frfw.tracking.paired import holm, sign_flip
 from frfw.tracking.report.compare_charts import accuracy_by_key, overlaid, rocs
+from frfw.tracking.report.facts import plain
 from frfw.tracking.report.page import write_page
-from frfw.tracking.report.settings import Setting, find_runs, settings
+from frfw.tracking.report.settings import Setting, find_runs, label, settings
 from frfw.tracking.report.verification import percent
 from frfw.tracking.runs import Run
 
@@ -44,6 +45,7 @@ def write_comparison(
             *([("came to nothing", str(len(lost)))] if lost else []),
         ],
         "table": result_table(compared, sets),
+        "differences": difference_table(compared),
         "by_key": accuracy_by_key(compared, sets),
         "curves": overlaid(compared),
         "rocs": rocs(compared, sets),
@@ -94,6 +96,18 @@ def _cell(setting: Setting, name: str, p: float | None, is_best: bool) -> tuple[
     if p is not None:
         small += f"{' · ' if small else ''}p {'< 0.01' if p < 0.01 else f'{p:.2f}'}"
     return percent(float(values.mean())), small, "best" if is_best else ""
+
+
+def difference_table(compared: list[Setting]) -> dict[str, Any] | None:
+    """List the keys in which settings differ, where their names do not say them already."""
+    if len(compared) < 2 or all(s.label == label(s.keys) for s in compared):
+        return None
+    keys = list(dict.fromkeys(key for setting in compared for key in setting.keys))
+    rows = [
+        (key, [(plain(s.keys[key]) if key in s.keys else "–", "", "") for s in compared])
+        for key in keys
+    ]
+    return {"columns": [s.label for s in compared], "rows": rows, "notes": []} if rows else None
 
 
 def paired_test(first: Setting, second: Setting, name: str) -> float | None:

@@ -79,7 +79,10 @@ def _by_key(compared: list[Setting], key: str, name: str) -> Chart | None:
         percent_axis(axes)
 
     legend = [(line, i, "") for i, line in enumerate(lines)]
-    note = "Mean and standard deviation over seeds; small dots are single runs."
+    note = "Mean over seeds"
+    if any(len(s.accuracies(name)) > 1 for found in lines.values() for s in found):
+        note += ", ± standard deviation; small dots are single runs"
+    note += "."
     note += " ×: a run diverged or failed." if lost else ""
     title = f"Accuracy on {name} by {key}"
     return draw(title, plot, legend=legend, xlabel=key, note=note, height=240)
