@@ -33,20 +33,20 @@ demo: $(STAMP) ## draw faces, train CurricularFace on MobileFaceNet, evaluate, r
 	@echo "TensorBoard  $(BIN)/tensorboard --logdir $(DEMO_RUN)/tensorboard"
 
 test: $(STAMP) ## set up, check the style, run all tests
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check frfw scripts tests
+	$(BIN)/ruff format --check frfw scripts tests
 	$(BIN)/python -m pytest -q $(ARGS)
 
 quick: $(STAMP) ## the quick tests alone
 	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
 
 lint: $(STAMP) ## check the style
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check frfw scripts tests
+	$(BIN)/ruff format --check frfw scripts tests
 
 format: $(STAMP) ## mend the style
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix frfw scripts tests
+	$(BIN)/ruff format frfw scripts tests
 
 wheel: $(STAMP) ## build a wheel into dist/
 	$(BIN)/uv build --quiet --wheel --python $(BIN)/python

@@ -18,8 +18,6 @@ from frfw.training.launch import launch
 from frfw.training.run_folder import RunFolder
 from frfw.training.stopping import EXIT_CODE
 
-# What a resumed run may not change: it would be another run.
-_FIXED = ("loss", "weighting", "extra_loss", "backbone", "seed")
 _TIME = "%Y%m%d-%H%M%S"
 
 
@@ -100,13 +98,3 @@ def _run_of(path: Path) -> RunFolder:
         f"resume={path}: no run folder there (looked for overrides.yaml); "
         "give runs/NAME or a checkpoint inside it, or use init_from= for weights alone"
     )
-
-
-def changed_keys(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Name the keys that a resumed run may not change and that differ."""
-    before, after = OmegaConf.create(stored), OmegaConf.create(now)
-    differing = [k for k in _FIXED if OmegaConf.select(before, k) != OmegaConf.select(after, k)]
-    batch = "trainer.global_batch_size"
-    if OmegaConf.select(before, batch) != OmegaConf.select(after, batch):
-        differing.append(batch)
-    return differing

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import OmegaConf
+
 from frfw.errors import FrfwError
 from frfw.training import checkpoint, head_shards
 from frfw.training.distributed import from_main
-from frfw.training.jobs import changed_keys
 
 if TYPE_CHECKING:
     from frfw.training.trainer import Trainer
+
+# What a resumed run may not change: it would be another run.
+_FIXED = ("loss", "weighting", "extra_loss", "backbone", "seed")
 
 
 def wants_resume(config: dict[str, Any]) -> bool:
@@ -149,6 +153,16 @@ def refuse_other_run(trainer: Trainer, content: checkpoint.Checkpoint, path: Pat
             f"{len(trainer.parts.dataset)} of {trainer.parts.dataset.num_classes} now); "
             "restore it, or start a new run with init_from="
         )
+
+
+def changed_keys(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Name the keys that a resumed run may not change and that differ."""
+    before, after = OmegaConf.create(stored), OmegaConf.create(now)
+    differing = [k for k in _FIXED if OmegaConf.select(before, k) != OmegaConf.select(after, k)]
+    batch = "trainer.global_batch_size"
+    if OmegaConf.select(before, batch) != OmegaConf.select(after, batch):
+        differing.append(batch)
+    return differing
 
 
 def load_into(trainer: Trainer, content: checkpoint.Checkpoint, path: Path) -> None:
