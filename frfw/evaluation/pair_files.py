@@ -21,7 +21,7 @@ def read_pair_csv(
     """Read a CSV with the columns `path_a, path_b, same[, fold][, group]` (or `a, b, ...`).
 
     Paths are absolute, or relative to `images` (by default the folder of the CSV). Without `fold`
-    the pairs make ten consecutive folds.
+    every fold is -1: none is given.
 
     Args:
         skip_missing: leave out pairs whose images are missing instead of refusing the list.
@@ -78,11 +78,11 @@ def _finish(
     unnumbered = [at for at in kept if rows[at][3] < 0]
     if unnumbered and len(unnumbered) < len(kept):
         raise FrfwError(f"{path}, line {unnumbered[0] + 2}: fold is empty here, not elsewhere")
-    chosen = [
-        (*rows[at][:3], place * 10 // len(kept) if unnumbered else rows[at][3])
-        for place, at in enumerate(kept)
-    ]
-    listed = collect(path.stem, chosen, None if groups is None else [groups[at] for at in kept])
+    listed = collect(
+        path.stem,
+        [rows[at] for at in kept],
+        None if groups is None else [groups[at] for at in kept],
+    )
     return listed, [file for row in rows for file in map(str, row[:2]) if not present[Path(file)]]
 
 

@@ -148,7 +148,7 @@ def _from_list(listed: PairList, layout: str, name: str) -> PairSet:
         ImageList(listed.paths, name),
         listed.pairs,
         listed.same,
-        listed.fold,
+        listed.fold if (listed.fold >= 0).all() else 10,
         listed.group,
         identities.astype(np.int64),
         details={"identity_names": known.tolist()} if named else {},

@@ -62,6 +62,14 @@ def test_groups_and_folds_of_a_csv(pair_csv, embed):
     assert {g: f["pair_count"] for g, f in result.groups.items()} == {"old": 20, "young": 20}
 
 
+def test_folds_that_a_list_does_not_give_are_the_settings(pair_csv, embed):
+    assert evaluate_sets(embed, {"set": pair_csv}, HOW)["set"].fold_accuracies.size == 10
+    five = evaluate_sets(embed, {"set": pair_csv}, HOW, folds=5)["set"]
+    assert np.array_equal(five.folds, np.repeat(np.arange(5), 8))
+    with pytest.raises(FrfwError, match="set: 1 fold"):
+        evaluate_sets(embed, {"set": pair_csv}, HOW, folds=1)
+
+
 def test_restriction_by_identity(pair_csv):
     names = pair_csv.parent / "names.txt"
     names.write_text("p00  # the first\np01\np02\np03\np04\np05\n")
