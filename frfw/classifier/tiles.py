@@ -16,6 +16,7 @@ DEFAULT_BUDGET = 1 << 30
 # Compiled loops read a tile twice only; fewer and larger tiles save the calls around them.
 _CPU_CLASSES, _CPU_BLOCK = 1024, 1 << 17
 _CPU_CLASSES_COMPILED = 4096
+_CPU_TILE = 1 << 22  # elements of a tile at most, so that memory does not grow with the batch
 # On a GPU a tile must be large enough to fill the device; it is worked on as one block.
 _GPU_TILE = 1 << 25
 _FEWEST_CLASSES = 64
@@ -58,7 +59,7 @@ def plan_tiles(
     """
     budget = DEFAULT_BUDGET if budget is None else budget
     on_cpu = _CPU_CLASSES_COMPILED if compiled else _CPU_CLASSES
-    wide = _GPU_TILE // batch if cuda else on_cpu
+    wide = _GPU_TILE // batch if cuda else min(on_cpu, _CPU_TILE // batch)
     wide = max(_FEWEST_CLASSES, wide // sub_centers)
     per_class = tile_bytes(batch, 1, sub_centers, itemsize)
     if budget:
