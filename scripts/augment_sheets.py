@@ -1,6 +1,6 @@
 """Draw a contact sheet of an augmentation preset.
 
-    python scripts/augment_sheets.py DATA OUT_FOLDER
+python scripts/augment_sheets.py DATA OUT_FOLDER
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from frfw.data import create_augment, open_source
 from frfw.data.decode import encode, resize
 from frfw.data.randomness import sample_keys
 
-ROWS, COLUMNS, SIDE = 3, 8, 56
+ROWS, COLUMNS, SIDE = 3, 8, 52
 
 
 def sheet(dataset, preset: str) -> np.ndarray:
