@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frfw.command import hydra_command
 from frfw.errors import FrfwError
+
+if TYPE_CHECKING:
+    from frfw.data.synthetic import Parameters
 
 
 @hydra_command("synthesize")
@@ -16,27 +19,10 @@ def main(cfg: Any) -> None:
     """Draw synthetic faces and write them as training set and verification packs."""
     from omegaconf import OmegaConf
 
-    from frfw.data.synthetic import Difficulty, Parameters, write_dataset
+    from frfw.data.synthetic import write_dataset
 
     values = OmegaConf.to_container(cfg, resolve=True)
-    for key, kind in _KINDS.items():
-        if not isinstance(values[key], kind) or isinstance(values[key], bool) != (kind is bool):
-            wanted = "true or false" if kind is bool else "a whole number"
-            raise FrfwError(f"{key}={values[key]} is not {wanted}")
-    for key, value in values["difficulty"].items():
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise FrfwError(f"difficulty.{key}={value} is not a number")
-    parameters = Parameters(
-        identities=values["identities"],
-        images_per_identity=values["images_per_identity"],
-        size=values["size"],
-        seed=values["seed"],
-        pairs=values["pairs"],
-        sets=tuple(values["sets"] or ()),
-        difficulty=Difficulty(**{k: float(v) for k, v in values["difficulty"].items()}),
-    )
-    if values["workers"] < 0:
-        raise FrfwError(f"workers={values['workers']} must be 0 (one a core) or more")
+    parameters = _parameters(values)
     out = Path(str(values["out"]))
     progress = Progress()
     new = write_dataset(
@@ -53,6 +39,31 @@ def main(cfg: Any) -> None:
         print(f"{out} is up to date: it was drawn with these parameters")
         return
     print(_summary(out, parameters, progress))
+
+
+def _parameters(values: dict[str, Any]) -> Parameters:
+    """Check the types of the config's values and make the data set's parameters of them."""
+    from frfw.data.synthetic import Difficulty, Parameters
+
+    for key, kind in _KINDS.items():
+        if not isinstance(values[key], kind) or isinstance(values[key], bool) != (kind is bool):
+            wanted = "true or false" if kind is bool else "a whole number"
+            raise FrfwError(f"{key}={values[key]} is not {wanted}")
+    for key, value in values["difficulty"].items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise FrfwError(f"difficulty.{key}={value} is not a number")
+    if values["workers"] < 0:
+        raise FrfwError(f"workers={values['workers']} must be 0 (one a core) or more")
+    sets = values["sets"] or ()
+    return Parameters(
+        identities=values["identities"],
+        images_per_identity=values["images_per_identity"],
+        size=values["size"],
+        seed=values["seed"],
+        pairs=values["pairs"],
+        sets=(sets,) if isinstance(sets, str) else tuple(sets),
+        difficulty=Difficulty(**{k: float(v) for k, v in values["difficulty"].items()}),
+    )
 
 
 _KINDS = {
@@ -95,7 +106,7 @@ class Progress:
         return time.perf_counter() - self.start
 
 
-def _summary(out: Path, p: Any, progress: Progress) -> str:
+def _summary(out: Path, p: Parameters, progress: Progress) -> str:
     lines = [
         f"{p.identities * p.images_per_identity} training images of {p.identities} identities, "
         f"{p.size} x {p.size}",

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from frfw.data import open_source, read_pack
-from frfw.data.synthetic import Difficulty, Parameters, workers, write_dataset
+from frfw.data.synthetic import Difficulty, Parameters, write_dataset
 from frfw.data.synthetic.sets import FOLDS, SET_NAMES, plan_pairs
+from frfw.data.synthetic.workers import draw_jpegs
 from frfw.errors import FrfwError
 
 SMALL = Parameters(identities=3, images_per_identity=4, size=48, seed=7, pairs=20, sets=("lfw",))
@@ -70,6 +71,7 @@ def test_pairs(name, pairs):
                       "agedb_30": ("young", "old")}[name]}  # fmt: skip
 
 
+@pytest.mark.slow  # a fresh process imports everything once more
 def test_workers_do_not_matter(drawn, tmp_path):
     write_dataset(tmp_path / "set", SMALL, workers=3)
     for name in ("train.rec", "train.idx", "lfw.bin", "manifest.json", "contact_sheet.png"):
@@ -77,7 +79,7 @@ def test_workers_do_not_matter(drawn, tmp_path):
 
 
 def test_more_training_identities_leave_the_others_as_they_are(drawn):
-    jpegs = workers.draw_jpegs(plan_pairs("lfw", SMALL).people[0], SMALL)
+    jpegs = draw_jpegs(plan_pairs("lfw", SMALL).people[0], SMALL)
     assert jpegs[0] == read_pack(drawn / "lfw.bin").images[0]
 
 
@@ -108,13 +110,14 @@ def test_a_strange_folder_is_never_replaced(tmp_path):
     assert (tmp_path / "keep.txt").read_text() == "mine"
 
 
-def test_interrupted_drawing_leaves_nothing(tmp_path):
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_interrupted_drawing_leaves_nothing(tmp_path, workers):
     def stop(part, done, total):
         if done >= 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_dataset(tmp_path / "set", SMALL, workers=2, report=stop)
+        write_dataset(tmp_path / "set", SMALL, workers=workers, report=stop)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -135,7 +138,7 @@ def test_bad_parameters(values, message):
 
 def command(*arguments):
     line = [sys.executable, "-m", "frfw.synthesize", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120)
+    return subprocess.run(line, capture_output=True, text=True, timeout=250)
 
 
 def test_command(drawn, tmp_path):
