@@ -159,7 +159,7 @@ class Loader:
         for worker in workers:
             # A hung worker does not heed the polite shutdown, which would wait 5 s for each.
             if worker.is_alive():
-                worker.terminate()
+                worker.kill()
         self._iterator = iter(())
         self._dumps.cleanup()
 

@@ -111,6 +111,10 @@ class WorkerStart:
         self.dump_folder = dump_folder
 
     def __call__(self, worker_id: int) -> None:
+        # A signal to the whole process group (scancel, Ctrl-C) is the trainer's to answer: it still
+        # needs batches for the step at which it saves. The loader ends its workers by SIGKILL.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         torch.set_num_threads(1)
         cv2.setNumThreads(0)
         if hasattr(signal, "SIGUSR1"):

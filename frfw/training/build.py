@@ -71,7 +71,7 @@ class Parts:
         return Batches(self, start_step)
 
 
-def build(config: Config, ranks: Ranks) -> Parts:
+def build(config: Config, ranks: Ranks, resuming: bool = False) -> Parts:
     """Build a run's parts.
 
     Raises:
@@ -90,7 +90,9 @@ def build(config: Config, ranks: Ranks) -> Parts:
         settings["steps"],
     )
     preprocessing = replace(dataset.preprocessing, size=dataset.size)
-    tuning = FineTuning(config["finetune"], config["init_from"])
+    # A resumed run has its weights; the initial ones are wanted only to be pulled towards.
+    wanted = not resuming or config["finetune"]["pull"] != "none"
+    tuning = FineTuning(config["finetune"], config["init_from"] if wanted else None)
     model, notes = build_model(config, dataset.num_classes, dataset.size, ranks, tuning)
     formula = model.head.formula if model.head is not None else None
     tuning.follow(model.backbone, formula, plan.steps)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frfw.tracking import Progress, Tracker, head_statistics, write_environment
+from frfw.tracking.runs import read_metrics
+from frfw.training.finetune import before_after
 from frfw.training.guards import StepGuard
 from frfw.training.step import StepResult
 
@@ -87,6 +89,9 @@ class Recorder:
         else:
             self.tracker.finish(*_summary(self._trainer.config, result))
             self.tracker.flush()
+            if self._trainer.config["init_from"]:
+                for line in before_after(read_metrics(run / "metrics.jsonl")):
+                    self.message(line)
             self._report(run)
             self.message(f"TensorBoard: tensorboard --logdir {run / 'tensorboard'}")
 

@@ -48,12 +48,12 @@ class Trainer:
         """Train to the end, or until told to stop; return what `result.json` holds."""
         started = time.monotonic()
         resume.prepare_folder(self)
-        self.parts: Parts = build(self.config, self.ranks)
+        found = resume.find(self)
+        self.parts: Parts = build(self.config, self.ranks, resuming=found is not None)
         self.plan = self.parts.plan
         self.guard = StepGuard(
             [*self.parts.model.loss_modules, self.parts.backbone], self.ranks.device
         )
-        found = resume.find(self)
         self.recorder = Recorder(self, start_step=found.step if found else 0)
         try:
             preflight.check(self)
@@ -70,13 +70,17 @@ class Trainer:
         except Diverged as error:
             self._end("diverged", started, error=str(error))
             raise FrfwError(str(error)) from error
+        except Exception as error:
+            self.recorder.tracker.message(f"error: {error}", console=False)
+            raise
         finally:
             self.recorder.close()
 
     def _loop(self, stop: StopRequest) -> str | None:
         """Step until the end of the run; return the signal's name when told to stop before."""
         if self.settings["evaluate_first"] and self.step == 0:
-            self.validator.evaluate()
+            with self.recorder.paused():
+                self.validator.evaluate()
         while self.step < self.plan.steps:
             with contextlib.closing(self.parts.batches(self.step)) as batches:
                 signal = self._epochs(batches, stop)
