@@ -140,10 +140,9 @@ def final_loss(row: dict[str, Any]) -> float:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return a Markdown table, one line a setting, mean ± standard deviation over seeds."""
-    head = (
-        "| setting | seeds | lfw % | cfp_fp % | agedb_30 % | final loss | t at the end | outcome |"
-    )
-    lines = [head, "|" + " --- |" * 8]
+    sets = [f"{name} %" for name in SETS]
+    columns = ["setting", "seeds", *sets, "final loss", "t at the end", "outcome"]
+    lines = [f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
     for label, group in grouped(rows).items():
         accuracies = [spread([r[name] for r in group], percent=True) for name in SETS]
         losses = spread([final_loss(r) for r in group if r["curve"]])
