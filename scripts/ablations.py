@@ -70,7 +70,8 @@ def run(study: str, job: Job, path: Path, extra: list[str]) -> None:
         config["resume"] = "auto"
     print(f"job {path}", flush=True)
     try:
-        launch(config, path, overrides)
+        if launch(config, path, overrides)["status"] == "stopped":
+            raise SystemExit(f"stopped in {path}; the same command goes on from there")
     except Exception as error:  # a diverged job is a finding of the study, not the end of it
         command.report(error)
         result = record.read_result() or {"status": "failed", "error": command.one_line(error)}
@@ -95,7 +96,7 @@ def read(study: str, runs: Path) -> list[dict[str, Any]]:
     for job in jobs(study):
         path = folder(runs, study, job)
         result = RunFolder(path).read_result()
-        if result is None:
+        if result is None or result["status"] == "stopped":
             continue
         lines = (path / "metrics.jsonl").read_text().splitlines()
         logged = [json.loads(line) for line in lines]
