@@ -158,7 +158,7 @@ def test_keys_that_do_not_change_a_run_are_passed_over():
 
 
 def test_comparison_page(sweep, run):
-    page = write_comparison([sweep]).read_text()
+    page = write_comparison(sweep).read_text()
     for told in ("Accuracy on lfw by loss.m", "1 diverged", "curricular, m 0.3", "ROC on cfp_fp"):
         assert told in page, told
     beside = write_comparison([run, sweep / "arcface-0.3-1"])

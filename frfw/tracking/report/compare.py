@@ -17,18 +17,21 @@ from frfw.tracking.runs import Run
 
 
 def write_comparison(
-    paths: list[str | Path], path: str | Path | None = None, title: str | None = None
+    paths: str | Path | list[str | Path],
+    path: str | Path | None = None,
+    title: str | None = None,
 ) -> Path:
     """Compare run folders, or the runs of a sweep folder, in one page; return its path.
 
     Args:
-        paths: run folders and folders of runs.
+        paths: a sweep folder, or several run folders and folders of runs.
         path: where to write; by default `report.html` in a sweep folder, and `comparison.html`
             beside the first run otherwise.
 
     Raises:
         FrfwError: a path is neither a run folder nor a folder of runs.
     """
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
     runs = find_runs(paths)
     only = Path(paths[0]).resolve() if len(paths) == 1 else None
     if path is None:
