@@ -107,7 +107,7 @@ def test_run_folder_on_images(model, faces, pair_csv, tmp_path):
         assert (folder / name).is_file()
     figures = json.loads((folder / "csv.json").read_text())
     assert figures["details"]["flip"] is True
-    assert len(list((folder / "cache").glob("*.npy"))) == 1
+    assert len(list((folder / "cache").glob("*.npy"))) == 5  # unchanged, and four strengths
 
 
 @pytest.mark.slow
