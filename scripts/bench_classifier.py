@@ -66,7 +66,7 @@ def measure_time(bench: Bench) -> None:
     figures = {}
     for classes, rounds in ((10_000, 11), (100_000, 5)):
         figures[str(classes)] = bench.run("time", classes, 128, LOSSES, rounds, bench.clock, True)
-    bench.keep("time", figures)
+        bench.keep("time", figures)  # at once: the next size takes minutes
 
 
 def measure_memory(bench: Bench) -> None:
