@@ -35,10 +35,10 @@ demo: $(STAMP) ## draw faces, train CurricularFace on MobileFaceNet, evaluate, r
 test: $(STAMP) ## set up, check the style, run all tests
 	$(BIN)/ruff check frfw scripts tests
 	$(BIN)/ruff format --check frfw scripts tests
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist loadfile $(ARGS)
 
 quick: $(STAMP) ## the quick tests alone
-	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow" $(ARGS)
 
 lint: $(STAMP) ## check the style
 	$(BIN)/ruff check frfw scripts tests

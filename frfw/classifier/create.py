@@ -68,8 +68,8 @@ def create_classifier(
     for key, value in {"mode": mode, "parallel": parallel, "precision": precision}.items():
         choose(key, value)
     choose("sampling", sampling)
-    if dim < 1 or classes < 2:
-        raise FrfwError(f"a classifier needs dim >= 1 and classes >= 2: got {dim} and {classes}")
+    if dim < 1 or classes < 1:
+        raise FrfwError(f"a classifier needs dim >= 1 and classes >= 1: got {dim} and {classes}")
     if not 0 < sample_rate <= 1:
         raise FrfwError(f"classifier.sample_rate must be in (0, 1]: got {sample_rate}")
     if sample_rate < 1 and parallel != "sampled":
