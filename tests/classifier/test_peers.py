@@ -30,7 +30,7 @@ def test_two_peers(processes, tmp_path, alone):
             assert "process 1 of 2" in said
         assert all("position 0" in each[f"nan_{parallel}"] for each in found)
         assert all("process 0 of 2" in each[f"nan_{parallel}"] for each in found)
-    assert all("classes >= 2" in each["range"] for each in found)
+    assert all("do not spread over 2 processes" in each["range"] for each in found)
     assert all("parallel=sharded" in each["fused"] for each in found)
 
     head, losses = alone.train(-1, parallel="sampled", sample_rate=0.3)
