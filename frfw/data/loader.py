@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.data import DataLoader
+from torch.utils.data._utils import signal_handling
 
 from frfw.data.dataset import Dataset
 from frfw.data.sampler import SampleStream, ShuffledOrder
@@ -156,6 +157,10 @@ class Loader:
     def close(self) -> None:
         """End the workers; the loader gives no more batches."""
         workers = list(getattr(self._iterator, "_workers", []))
+        if getattr(self._iterator, "_worker_pids_set", False):
+            # torch raises in this process when a worker that it watches is killed; these are ours.
+            signal_handling._remove_worker_pids(id(self._iterator))
+            self._iterator._worker_pids_set = False
         for worker in workers:
             # A hung worker does not heed the polite shutdown, which would wait 5 s for each.
             if worker.is_alive():
