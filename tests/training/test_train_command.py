@@ -143,8 +143,8 @@ def test_two_processes_write_one_run_folder(train, tmp_path):
 
 @pytest.mark.slow
 def test_a_sweep_has_a_folder_a_job_and_a_table(train, tmp_path):
-    given = ["-m", "loss=arcface,curricular", "loss.m=0.3,0.5", "hydra.sweep.dir=sweeps/margins"]
-    done = train(*given, "trainer.steps=2")
+    given = ["loss=arcface,curricular", "loss.m=0.3,0.5", "hydra.sweep.dir=sweeps/margins"]
+    done = train(*given, "trainer.steps=2", "-m")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "sweeps" / "margins"
     rows = list(csv.DictReader(open(folder / "sweep.csv")))
@@ -152,14 +152,14 @@ def test_a_sweep_has_a_folder_a_job_and_a_table(train, tmp_path):
         ("arcface", "0.3"), ("arcface", "0.5"), ("curricular", "0.3"), ("curricular", "0.5"),
     }  # fmt: skip
     assert all(r["status"] == "finished" and float(r["lfw"]) > 0 for r in rows)
-    again = train(*given, "trainer.steps=2")
+    again = train(*given, "trainer.steps=2", "-m")
     assert again.stdout.count("finished before, not repeated") == 4
 
 
 @pytest.mark.slow
 def test_a_failed_job_does_not_end_the_sweep(train, tmp_path):
     done = train(
-        "-m", "trainer.global_batch_size=12,0", "hydra.sweep.dir=sweeps/f", "trainer.steps=1"
+        "trainer.global_batch_size=12,0", "hydra.sweep.dir=sweeps/f", "trainer.steps=1", "-m"
     )
     assert done.returncode == 1
     rows = list(csv.DictReader(open(tmp_path / "sweeps" / "f" / "sweep.csv")))
