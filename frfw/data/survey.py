@@ -141,7 +141,7 @@ def _judge(found: Survey, bad_limit: float) -> None:
     worst = max((float(np.hypot(*o)) for o in found.offsets.values()), default=0.0)
     if found.contrast < 4:
         found.warnings.append("the mean face has no clear eyes: the faces are hardly aligned")
-    elif worst > 8:
+    elif worst > 6:
         found.warnings.append(
             f"eyes or mouth of the mean face lie {worst:.0f} px off the template: another alignment"
         )
