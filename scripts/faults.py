@@ -1,10 +1,11 @@
 """A campaign of faults on small runs: each must end as if nothing had happened.
 
-    python scripts/faults.py --data data/synthetic --out faults --rounds 9
+    python scripts/faults.py --data data/synthetic --out faults --rounds 7
 
 Each round runs the demo's training, made small, once for each fault, hits it at a random moment,
 mends the fault, resumes to the end, and compares the final weights with an undisturbed run's, bit
-for bit. Writes `faults.csv` and prints a table in Markdown. Needs no root rights.
+for bit. Writes `faults.csv` and prints a table in Markdown; called again it goes on where it
+stopped. Needs Linux (/proc), no root rights.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -29,15 +31,18 @@ from frfw.training import checkpoint
 STEPS, EVERY = 40, 4
 SETTINGS = [
     "loss=curricular", "backbone.width=0.25", "backbone.embedding_dim=64", "data.size=32",
-    "data.workers=1", "trainer.device=cpu", "trainer.threads=1", "trainer.global_batch_size=32",
+    "data.workers=1", "trainer.device=cpu",
+    "trainer.threads=1", "trainer.check_data=false", "trainer.global_batch_size=32",
     f"trainer.steps={STEPS}", f"trainer.checkpoint_every={EVERY}", "trainer.log_every=5",
     "trainer.embeddings=false", "trainer.evaluate_every=1000", "evaluation=[lfw]",
-    "data.bad_limit=0", "trainer.keep_checkpoints=3",
+    "data.bad_limit=0", "trainer.keep_checkpoints=3", "trainer.timeout_s=20", "data.timeout=15",
 ]  # fmt: skip
 
 
 class Round:
     """One run that is hit by a fault and goes on."""
+
+    length = 5.0  # seconds that an undisturbed run takes from its first line to its last
 
     def __init__(self, folder: Path, name: str, data: Path, processes: int, rng: random.Random):
         self.folder, self.name, self.processes, self.rng = folder, name, processes, rng
@@ -60,13 +65,24 @@ class Round:
         log = open(self.folder / f"{self.name}.log", "a")  # noqa: SIM115
         return subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=restrict)
 
+    def random_moment(self, process: subprocess.Popen) -> None:
+        """Wait until the run has begun, then for a random part of an undisturbed run's length.
+
+        That may be before the first checkpoint, while one is written, or in the evaluation.
+        """
+        self._wait_for(process, self.run / "log.txt")
+        time.sleep(self.rng.uniform(0, 0.8 * self.length))
+
     def wait_for_checkpoint(self, process: subprocess.Popen) -> None:
         """Wait for the first checkpoint, then for a random while."""
-        while not (self.run / "checkpoints" / "last.pt").exists():
+        self._wait_for(process, self.run / "checkpoints" / "last.pt")
+        time.sleep(self.rng.uniform(0, 0.4 * self.length))
+
+    def _wait_for(self, process: subprocess.Popen, path: Path) -> None:
+        while not path.exists():
             if process.poll() is not None:
-                raise SystemExit(f"{self.name} ended before its first checkpoint; see its log")
-            time.sleep(0.05)
-        time.sleep(self.rng.uniform(0, 2.0))
+                raise SystemExit(f"{self.name} ended before {path}; see its log")
+            time.sleep(0.02)
 
     def finish(self) -> int:
         """Continue to the end; return how often the run had to be started."""
@@ -86,16 +102,21 @@ def ended(process: subprocess.Popen) -> tuple[int, float]:
 
 def sigkill(it: Round) -> tuple[int, float]:
     process = it.start()
-    it.wait_for_checkpoint(process)
+    it.random_moment(process)
     os.killpg(process.pid, signal.SIGKILL)
     return ended(process)
 
 
-def sigterm(it: Round) -> tuple[int, float]:
-    process = it.start()
-    it.wait_for_checkpoint(process)
-    process.send_signal(signal.SIGTERM)
-    return ended(process)
+def told(number: signal.Signals) -> Callable[[Round], tuple[int, float]]:
+    """Make a fault of a signal to the command itself, the launcher where there is one."""
+
+    def hit(it: Round) -> tuple[int, float]:
+        process = it.start()
+        it.random_moment(process)
+        process.send_signal(number)
+        return ended(process)
+
+    return hit
 
 
 def disk_full(it: Round) -> tuple[int, float]:
@@ -130,8 +151,24 @@ def killed_rank(it: Round) -> tuple[int, float]:
     """Kill one worker process of two."""
     process = it.start()
     it.wait_for_checkpoint(process)
-    workers = _descendants(process.pid)
-    os.kill(it.rng.choice(workers), signal.SIGKILL)
+    os.kill(it.rng.choice(_children(process.pid)), signal.SIGKILL)
+    return ended(process)
+
+
+def stuck_rank(it: Round) -> tuple[int, float]:
+    """Halt one worker process of two, so that the other waits in a collective."""
+    process = it.start()
+    it.wait_for_checkpoint(process)
+    os.kill(it.rng.choice(_children(process.pid)), signal.SIGSTOP)
+    return ended(process)
+
+
+def killed_loader(it: Round) -> tuple[int, float]:
+    """Kill a loader worker."""
+    process = it.start()
+    it.wait_for_checkpoint(process)
+    for worker in _children(process.pid, b"frfw.train"):
+        os.kill(worker, signal.SIGKILL)
     return ended(process)
 
 
@@ -144,8 +181,8 @@ def truncated_checkpoint(it: Round) -> tuple[int, float]:
     return result
 
 
-def _descendants(pid: int) -> list[int]:
-    """Process numbers of the trainers that a launcher has started (Linux)."""
+def _children(pid: int, having: bytes = b"spawn_main") -> list[int]:
+    """Process numbers of the children of `pid` with `having` in their command line."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -153,17 +190,20 @@ def _descendants(pid: int) -> list[int]:
             command = (folder / "cmdline").read_bytes()
         except (OSError, ValueError):
             continue
-        if parent == pid and b"spawn_main" in command:
+        if parent == pid and having in command:
             found.append(int(folder.name))
     return found
 
 
 FAULTS: dict[str, tuple[Callable[[Round], tuple[int, float]], int]] = {
     "SIGKILL": (sigkill, 1),
-    "SIGTERM": (sigterm, 1),
+    "SIGTERM": (told(signal.SIGTERM), 1),
+    "SIGUSR1, two ranks": (told(signal.SIGUSR1), 2),
     "disk full": (disk_full, 1),
     "corrupt images": (corrupt_image, 1),
+    "killed loader worker": (killed_loader, 1),
     "killed rank": (killed_rank, 2),
+    "halted rank": (stuck_rank, 2),
     "truncated checkpoint": (truncated_checkpoint, 1),
 }
 
@@ -177,35 +217,70 @@ def equal(a: Path, b: Path) -> bool:
 
 
 def main() -> None:
-    """Run the campaign."""
+    """Run the campaign, or go on with it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("faults"))
     parser.add_argument("--data", type=Path, required=True, help="a RecordIO set with lfw.bin")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     out, rng = options.out.resolve(), random.Random(options.seed)
     out.mkdir(parents=True, exist_ok=True)
     data = options.data.resolve()
     for processes in (1, 2):
-        Round(out, f"undisturbed{processes}", data, processes, rng).finish()
-    rows = []
+        whole = Round(out, f"undisturbed{processes}", data, processes, rng)
+        if not (whole.run / "report.html").exists():
+            whole.finish()
+    Round.length = seconds_of(out / "runs" / "undisturbed1" / "log.txt")
+    rows = read(out / "faults.csv")
+    done = {(r["fault"], int(r["round"])) for r in rows}
     for number in range(options.rounds):
-        for fault, (hit, processes) in FAULTS.items():
-            name = f"{fault.replace(' ', '_')}_{number}"
-            it = Round(out, name, data, processes, rng)
-            code, seconds = hit(it)
-            it.data = data
-            starts = it.finish()
-            same = equal(out / "runs" / f"undisturbed{processes}", it.run)
-            rows.append(
-                {"fault": fault, "round": number, "exit_code": code,
-                 "seconds_to_end": round(seconds, 1), "restarts": starts, "equal": same}
-            )  # fmt: skip
-            print(rows[-1], flush=True)
-            write(rows, out / "faults.csv")
+        for fault in FAULTS:
+            if (fault, number) not in done:
+                rows.append(one(out, data, fault, number, options.seed))
+                print(rows[-1], flush=True)
+                write(rows, out / "faults.csv")
     print(table(rows))
-    sys.exit(0 if all(r["equal"] for r in rows) else 1)
+    sys.exit(0 if all(str(r["equal"]) == "True" for r in rows) else 1)
+
+
+def one(out: Path, data: Path, fault: str, number: int, seed: int) -> dict:
+    """Hit one run with one fault, resume it to its end, and compare."""
+    hit, processes = FAULTS[fault]
+    name = f"{fault.replace(',', '').replace(' ', '_')}_{number}"
+    shutil.rmtree(out / "runs" / name, ignore_errors=True)  # of a campaign that was cut off
+    it = Round(out, name, data, processes, random.Random(f"{seed}/{name}"))
+    code, seconds = hit(it)
+    step = step_reached(it.run)
+    it.data = data
+    starts = it.finish()
+    same = equal(out / "runs" / f"undisturbed{processes}", it.run)
+    shutil.rmtree(out / f"{name}-data", ignore_errors=True)
+    return {
+        "fault": fault, "round": number, "exit_code": code, "seconds_to_end": round(seconds, 1),
+        "checkpoint_at_step": step, "restarts": starts, "equal": same,
+    }  # fmt: skip
+
+
+def step_reached(run: Path) -> int:
+    """The step of the newest whole checkpoint; 0 where there is none yet."""
+    found = checkpoint.newest(run / "checkpoints") if (run / "checkpoints").is_dir() else None
+    return found[1]["counters"]["step"] if found else 0
+
+
+def seconds_of(log: Path) -> float:
+    """From the first line of a run's log to the last."""
+    times = [line[:19] for line in log.read_text().splitlines()]
+    first, last = (datetime.fromisoformat(t) for t in (times[0], times[-1]))
+    return (last - first).total_seconds()
+
+
+def read(path: Path) -> list[dict]:
+    """Read back what `write` wrote."""
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def write(rows: list[dict], path: Path) -> None:
@@ -219,14 +294,15 @@ def write(rows: list[dict], path: Path) -> None:
 def table(rows: list[dict]) -> str:
     """Sum the rows up by fault, as Markdown."""
     lines = [
-        "| fault | runs | exit codes | longest end, s | equal to undisturbed |",
+        "| fault | runs hit | exit codes | longest end, s | equal to undisturbed |",
         "|---|---|---|---|---|",
     ]
     for fault in FAULTS:
-        mine = [r for r in rows if r["fault"] == fault]
+        # A run that had ended before the fault came shows nothing.
+        mine = [r for r in rows if r["fault"] == fault and int(r["exit_code"]) != 0]
         codes = ", ".join(sorted({str(r["exit_code"]) for r in mine}))
-        longest = max((r["seconds_to_end"] for r in mine), default=0)
-        good = sum(r["equal"] for r in mine)
+        longest = max((float(r["seconds_to_end"]) for r in mine), default=0)
+        good = sum(str(r["equal"]) == "True" for r in mine)
         lines.append(f"| {fault} | {len(mine)} | {codes} | {longest} | {good} of {len(mine)} |")
     return "\n".join(lines)
 

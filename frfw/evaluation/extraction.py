@@ -21,8 +21,13 @@ from frfw.errors import FrfwError, nearest
 from frfw.evaluation.images import ImageList
 
 Embed = Callable[[Tensor], Tensor]
+Stop = Callable[[], Any]  # true when to stop; asked on every rank alike, so it may be a collective
 
 _DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Stopped(Exception):
+    """The caller's `stop` said so between two batches."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ def extract(
     how: Extraction,
     change: Callable[[NDArray[np.uint8], int], NDArray[np.uint8]] | None = None,
     normalise: bool = True,
+    stop: Stop | None = None,
 ) -> NDArray[np.float32]:
     """Embed all images, in order, on every rank of the process group that is up, if one is.
 
@@ -74,30 +80,61 @@ def extract(
         images: M images.
         change: (image, its index) to the image to embed instead (the robustness protocol).
         normalise: to L2 norm 1; False keeps the norm, which template pooling can use.
+        stop: asked after every batch, equally often on every rank.
 
     Returns:
         (M, D) float32.
 
     Raises:
+        Stopped: `stop` returned something true.
         FrfwError: an image cannot be read, or its embedding is not numbers; it is named.
     """
     rank, world = (dist.get_rank(), dist.get_world_size()) if _grouped() else (0, 1)
     bounds = [len(images) * r // world for r in range(world + 1)]
     mine: NDArray[np.float32] | None = None
     failure: BaseException | None = None
+    asks = _Asks(stop, -(-max(b - a for a, b in pairwise(bounds)) // how.batch_size))
     try:
-        mine = _extract_range(embed, images, how, change, bounds[rank], bounds[rank + 1])
+        mine = _extract_range(embed, images, how, change, bounds[rank], bounds[rank + 1], asks)
+    except Stopped:
+        raise
     except Exception as error:
         failure = error
         if world == 1:
             raise
     if world > 1:
+        asks.rest()
         mine = _gather(mine, failure, bounds, how.device)
     return _unit(mine) if normalise else mine
 
 
+class _Asks:
+    """Asks `stop` once a batch, and on ranks with fewer batches (or a failure) the times left."""
+
+    def __init__(self, stop: Stop | None, times: int) -> None:
+        self._stop, self._left = stop, times if stop is not None else 0
+
+    def once(self) -> None:
+        """Ask; raise Stopped when told to."""
+        if self._left > 0:
+            self._left -= 1
+            if self._stop():
+                raise Stopped
+
+    def rest(self) -> None:
+        """Ask as often as the other ranks still do."""
+        while self._left > 0:
+            self.once()
+
+
 def _extract_range(
-    embed: Embed, images: ImageList, how: Extraction, change: Any, start: int, stop: int
+    embed: Embed,
+    images: ImageList,
+    how: Extraction,
+    change: Any,
+    start: int,
+    stop: int,
+    asks: _Asks,
 ) -> NDArray[np.float32]:
     parts = []
     off = None if how.progress and start == 0 else True  # None: shown on a terminal only
@@ -112,6 +149,7 @@ def _extract_range(
             raise FrfwError(f"{where}: its embedding is not numbers (NaN or infinity)")
         parts.append(rows)
         bar.update(len(rows))
+        asks.once()
     bar.close()
     return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from frfw.errors import FrfwError
 from frfw.evaluation.bootstrap import bootstrap_intervals
 from frfw.evaluation.cache import EmbeddingCache
-from frfw.evaluation.extraction import Embed, Extraction, extract
+from frfw.evaluation.extraction import Embed, Extraction, Stop, extract
 from frfw.evaluation.pairs import PairSet, load_pairs
 from frfw.evaluation.result import VerificationResult
 from frfw.evaluation.verification import verify
@@ -58,6 +58,7 @@ def evaluate_sets(
     bootstrap: int = 0,
     seed: int = 0,
     cache: EmbeddingCache | None = None,
+    stop: Stop | None = None,
 ) -> dict[str, VerificationResult]:
     """Score `embed` on pair sets; call it on every rank of a process group.
 
@@ -70,12 +71,14 @@ def evaluate_sets(
         bootstrap: resamples of identities for 95 % intervals; 0: none.
         seed: of the resampling.
         cache: where embeddings are looked up and kept.
+        stop: asked between batches, equally often on every rank; true abandons everything.
 
     Returns:
         Results by name, the same on every rank; details hold flip, precision and skipped pairs.
 
     Raises:
         FrfwError: a set cannot be loaded or scored; its name is in the message.
+        Stopped: `stop` said so.
     """
     how = how or Extraction()
     closed = {name: source for name, source in sets.items() if not isinstance(source, PairSet)}
@@ -84,7 +87,7 @@ def evaluate_sets(
     for name, source in sets.items():
         pairs = source if isinstance(source, PairSet) else opened.get(name)
         if pairs is not None:
-            embeddings = embed_pairs(embed, pairs, how, cache)
+            embeddings = embed_pairs(embed, pairs, how, cache, stop)
             results[name] = score_pairs(
                 pairs, embeddings, name=name, folds=folds, bootstrap=bootstrap, seed=seed
             )
@@ -94,14 +97,18 @@ def evaluate_sets(
 
 
 def embed_pairs(
-    embed: Embed, pairs: PairSet, how: Extraction, cache: EmbeddingCache | None = None
+    embed: Embed,
+    pairs: PairSet,
+    how: Extraction,
+    cache: EmbeddingCache | None = None,
+    stop: Stop | None = None,
 ) -> NDArray[np.floating]:
     """Return the (M, D) embeddings of a pair set's images, from the cache where it has them."""
     if pairs.images is None:
         return pairs.embeddings
     if cache is None:
-        return extract(embed, pairs.images, how)
-    return cache.get(pairs.images, how, lambda: extract(embed, pairs.images, how))
+        return extract(embed, pairs.images, how, stop=stop)
+    return cache.get(pairs.images, how, lambda: extract(embed, pairs.images, how, stop=stop))
 
 
 def score_pairs(

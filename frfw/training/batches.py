@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 class Batches:
     """Iterates over optimizer steps, each a list of `accumulate` micro-batches.
 
+    Args:
+        again: the one step `start_step` alone, read in this process: to look at it once more.
+
     Attributes:
         waited: seconds that the last step's batches were waited for.
     """
 
-    def __init__(self, parts: Parts, start_step: int) -> None:
+    def __init__(self, parts: Parts, start_step: int, again: bool = False) -> None:
         plan, data = parts.plan, parts.config["data"]
         self.waited = 0.0
         self._accumulate = plan.accumulate
@@ -33,10 +36,10 @@ class Batches:
             rank=parts.ranks.rank,
             world=parts.ranks.world,
             start_step=start_step,
-            steps=plan.steps,
+            steps=start_step + 1 if again else plan.steps,
             augment=create_augment(parts.config["augment"]["name"]),
             seed=parts.config["seed"],
-            workers=_workers(data["workers"], parts.ranks.world),
+            workers=0 if again else _workers(data["workers"], parts.ranks.world),
             pin_memory=parts.ranks.device.type == "cuda",
             prefetch=data["prefetch"],
             timeout=data["timeout"],

@@ -6,13 +6,17 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import torch
+from torch import Tensor
 
 from frfw.training import resume
 from frfw.training.checkpoint import newest
+from frfw.training.layer_values import largest_weights, look_again, not_finite, plain
 
 if TYPE_CHECKING:
     from frfw.training.trainer import Trainer
+
+
+_FILES = 50  # at most: fp16 skips a step every so often for days
 
 
 class Diverged(RuntimeError):
@@ -32,13 +36,15 @@ class FaultHandler:
         self._limit = settings["non_finite_limit"]
         self._every_step = trainer.ranks.device.type == "cpu"
         self._seen = int(trainer.guard.skipped)
-        self._recent: deque[tuple[int, list[Any]]] = deque(maxlen=max(settings["log_every"], 1))
+        self._recent: deque[tuple[int, list[Tensor], Tensor]]
+        self._recent = deque(maxlen=max(settings["log_every"], 1))
+        self._files = 0
         self.lr_factor: float = getattr(trainer, "resumed_lr_factor", 1.0)
         self.rolled_back = False
 
-    def remember(self, step: int, micro_batches: list[Any]) -> None:
+    def remember(self, step: int, micro_batches: list[Any], found_inf: Tensor) -> None:
         """Keep a step's sample ids until the next time that the counters are read."""
-        self._recent.append((step, [b.indices for b in micro_batches]))
+        self._recent.append((step, [b.indices for b in micro_batches], found_inf))
         self.rolled_back = False
 
     def check(self, logging: bool) -> None:
@@ -55,11 +61,12 @@ class FaultHandler:
             return
         new, self._seen = skipped - self._seen, skipped
         streak = int(guard.streak)
-        path = self._dump(new)
+        # The values tell most where it began, and where it ends; each costs a step.
+        path, seen = self._dump(look=streak <= new or streak >= self._limit)
         step = self._trainer.step
         self._trainer.recorder.message(
             f"warning: {new} step(s) up to step {step} had a loss or gradient that is not finite "
-            f"and were skipped on all ranks ({skipped} so far); details in {path}"
+            f"and were skipped on all ranks ({skipped} so far){seen}; details in {path}"
         )
         if streak >= self._limit:
             self._give_up_or_go_back(streak, path)
@@ -85,33 +92,33 @@ class FaultHandler:
 
     def _likely_cause(self) -> str:
         trainer = self._trainer
-        maxima = largest_values(trainer.parts.model)
-        broken = [k for k, v in maxima.items() if not v < float("inf")]
+        broken = next(not_finite(largest_weights(trainer.parts.model)), None)
         if broken:
-            return f"the weights of {broken[0]} are not finite any more (was init_from sound?)"
+            return f"the weights of {broken} are not finite any more (was init_from sound?)"
         if trainer.parts.precision.name == "fp16":
             return "likely an overflow of fp16 (try trainer.precision=bf16 or a lower base_lr)"
         return "likely too high a learning rate (optimizer.base_lr) or too large a margin (loss.m)"
 
-    def _dump(self, new: int) -> str:
+    def _dump(self, look: bool) -> tuple[str, str]:
+        """Write what is known of the bad steps; return the file and what to say of it."""
         trainer = self._trainer
-        path = (
-            trainer.folder.path / f"non_finite_step_{trainer.step}_rank_{trainer.ranks.rank}.json"
-        )
-        steps = list(self._recent)[-new:] if new < len(self._recent) else list(self._recent)
-        content = {
-            "skipped_steps": new,
-            "samples": {str(s): [i for ids in lists for i in ids.tolist()] for s, lists in steps},
-            "largest_weights": largest_values(trainer.parts.model),
+        name = f"non_finite_step_{trainer.step}_rank_{trainer.ranks.rank}.json"
+        path = trainer.folder.path / name
+        bad = [(step, ids) for step, ids, found in self._recent if bool(found)]
+        content: dict[str, Any] = {
+            "skipped_steps": [step for step, _ in bad],
+            "samples": {step: [i for part in ids for i in part.tolist()] for step, ids in bad},
+            "largest_weights": largest_weights(trainer.parts.model),
         }
-        path.write_text(json.dumps(content, indent=1))
-        return str(path)
-
-
-@torch.no_grad()
-def largest_values(module: torch.nn.Module) -> dict[str, float]:
-    """Return the largest absolute value of every parameter and buffer; nan or inf where it is."""
-    return {
-        name: float(value.abs().max()) if value.numel() else 0.0
-        for name, value in module.state_dict().items()
-    }
+        seen = ""
+        if look and bad:  # all ranks alike: the guard's counters are the same everywhere
+            step = bad[-1][0]
+            content |= {"looked_at_step": step, "weights_of_step": trainer.step}
+            content |= look_again(trainer, step)
+            first = content["first_not_finite"]
+            seen = f", first in layer {first} on rank {trainer.ranks.rank}" if first else ""
+        self._recent.clear()
+        if self._files < _FILES:
+            path.write_text(json.dumps(plain(content), indent=1))
+        self._files += 1
+        return str(path), seen

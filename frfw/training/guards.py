@@ -33,10 +33,15 @@ class StepGuard:
     def end(self, found_inf: Tensor) -> None:
         """Put the buffers back where `found_inf` (a scalar, 0 or 1) is 1, and count."""
         bad = found_inf.bool()
-        for buffer, before in zip(self._buffers, self._before):
-            buffer.copy_(torch.where(bad, before, buffer))
+        self.put_back(bad)
         self.skipped += bad
         self.streak = torch.where(bad, self.streak + 1, torch.zeros_like(self.streak))
+
+    @torch.no_grad()
+    def put_back(self, where: Tensor) -> None:
+        """Undo what the buffers went through since `begin`, where the bool scalar is true."""
+        for buffer, before in zip(self._buffers, self._before):
+            buffer.copy_(torch.where(where, before, buffer))
 
 
 def global_norm(gradients: list[Tensor], sharded: list[Tensor], group: object | None) -> Tensor:

@@ -13,8 +13,12 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from frfw.errors import FrfwError
 from frfw.training import distributed
+from frfw.training.forward_signals import ForwardSignals
 
 Result = dict[str, Any]
+# Until a worker that heeds no signal is killed. Workers get to save before: see ForwardSignals.
+_GRACE_S = 8
+_NO_LEAKS_SAID = "ignore::UserWarning:multiprocessing.resource_tracker"
 
 
 class WorkerFailed(FrfwError):
@@ -90,10 +94,15 @@ def _elastic(devices: int, config: dict[str, Any], run_dir: Path, overrides: lis
         max_restarts=0,
         monitor_interval=0.2,
         start_method="spawn",
+        signals_to_handle="SIGHUP,SIGQUIT",
+        shutdown_timeout=_GRACE_S,
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
+    # What a killed worker leaves behind is cleaned up; the cause shall be the last line printed.
+    os.environ.setdefault("PYTHONWARNINGS", _NO_LEAKS_SAID)
     try:
-        results = elastic_launch(settings, _worker)(json.dumps(config), str(run_dir), overrides)
+        with ForwardSignals():
+            results = elastic_launch(settings, _worker)(json.dumps(config), str(run_dir), overrides)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode > 0 and failure.exitcode not in (1,):

@@ -76,6 +76,7 @@ def collect(trainer: Trainer) -> checkpoint.Checkpoint:
             "samples": trainer.step * parts.plan.global_batch,
             "skipped": int(trainer.guard.skipped),
             "lr_factor": trainer.faults.lr_factor,
+            "evaluation_owed": trainer.evaluation_owed,
         },
         "best": dict(trainer.best),
         "metrics": trainer.metrics,
@@ -186,6 +187,7 @@ def load_into(trainer: Trainer, content: checkpoint.Checkpoint, path: Path) -> N
     trainer.best = dict(content["best"])
     trainer.metrics = dict(content["metrics"])
     trainer.resumed_lr_factor = content["counters"]["lr_factor"]
+    trainer.evaluation_owed = content["counters"].get("evaluation_owed", False)
 
 
 def load_weights(module: Any, state: dict[str, Any], path: Path) -> None:

@@ -104,14 +104,14 @@ class ForwardBackward:
 
     def _embed(self, batch: Any, step: int, number: int) -> tuple[Tensor, Tensor | None]:
         """Return a micro-batch's embeddings, and the pull's term where there is one."""
-        torch.manual_seed(self._draw_seed(step, number))
+        torch.manual_seed(self.draw_seed(step, number))
         pixels = self.model.pixels(batch.images, *self._pixel)
         with self.precision.autocast():
             x = self.model.wrapped(pixels)
             needed = self.pull is not None and torch.is_grad_enabled()
             return x, self.pull(pixels, x) if needed else None
 
-    def _draw_seed(self, step: int, number: int) -> int:
+    def draw_seed(self, step: int, number: int) -> int:
         key = f"{self.seed}/{step}/{number}/{self.model.ranks.rank}".encode()
         return int.from_bytes(hashlib.blake2b(key, digest_size=7).digest(), "little")
 

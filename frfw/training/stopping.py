@@ -19,12 +19,12 @@ _SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 class StopRequest:
     """Remembers a signal until the end of the step; a second Ctrl-C leaves at once.
 
-    Use as a context manager around the training loop: the earlier handlers come back after it.
+    Use as a context manager around the run: the earlier handlers come back after it.
     """
 
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks
-        self._signal = 0
+        self._signal = self._interrupts = 0
         self._earlier: dict[int, object] = {}
         # NCCL cannot reduce a CPU flag without a device sync; gloo can.
         needs_gloo = ranks.world > 1 and ranks.device.type == "cuda"
@@ -41,12 +41,13 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _remember(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self._signal == signal.SIGINT:
+        self._interrupts += number == signal.SIGINT
+        if self._interrupts > 1:
             os._exit(130)
         self._signal = number
 
     def agreed(self) -> str | None:
-        """Return the signal's name when any rank has got one; call on every rank each step."""
+        """Return the signal's name when any rank has got one; call on every rank alike."""
         number = self._signal
         if self._ranks.world > 1:
             flag = torch.tensor([number])

@@ -41,11 +41,16 @@ class Trainer:
         self.settings = config["trainer"]
         self.overrides = overrides
         self.step = 0  # optimizer steps done
+        self.evaluation_owed = False  # one was abandoned for a signal
         self.best: dict[str, Any] = {"metric": None, "value": None, "step": None}
         self.metrics: dict[str, Any] = {}
 
     def run(self) -> dict[str, Any]:
         """Train to the end, or until told to stop; return what `result.json` holds."""
+        with StopRequest(self.ranks) as self.stop:
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         started = time.monotonic()
         resume.prepare_folder(self)
         found = resume.find(self)
@@ -56,6 +61,7 @@ class Trainer:
         )
         self.recorder = Recorder(self, start_step=found.step if found else 0)
         try:
+            self.validator = Validator(self)
             preflight.check(self)
             if self.settings["dry_run"]:
                 return self._end("dry_run", started)
@@ -63,9 +69,7 @@ class Trainer:
             if found is None:
                 start_from.place_head(self)
             self.faults = FaultHandler(self)
-            self.validator = Validator(self)
-            with StopRequest(self.ranks) as stop:
-                stopped = self._loop(stop)
+            stopped = self._loop()
             return self._end("stopped" if stopped else "finished", started, stopped)
         except Diverged as error:
             self._end("diverged", started, error=str(error))
@@ -76,35 +80,47 @@ class Trainer:
         finally:
             self.recorder.close()
 
-    def _loop(self, stop: StopRequest) -> str | None:
+    def _loop(self) -> str | None:
         """Step until the end of the run; return the signal's name when told to stop before."""
-        if self.settings["evaluate_first"] and self.step == 0:
+        if self.evaluation_owed or (self.settings["evaluate_first"] and self.step == 0):
             with self.recorder.paused():
-                self.validator.evaluate()
+                done = self._evaluate()
+                if self.step or not done:
+                    self.save()
+            if not done:
+                return self.stop.agreed()
         while self.step < self.plan.steps:
             with contextlib.closing(self.parts.batches(self.step)) as batches:
-                signal = self._epochs(batches, stop)
+                signal = self._epochs(batches)
             if signal:
                 return signal
         return None
 
-    def _epochs(self, batches: Batches, stop: StopRequest) -> str | None:
+    def _epochs(self, batches: Batches) -> str | None:
         """Step through `batches` until they end, a signal comes, or the run was rolled back."""
         for micro_batches in batches:
             self._train_step(micro_batches, batches.waited)
-            signal = stop.agreed()
             last = self.step == self.plan.steps
             with self.recorder.paused():
                 self._compare_ranks()
                 if last or self._due("evaluate_every"):
-                    self.validator.evaluate()
-                if last or signal or self._due("checkpoint_every"):
+                    self._evaluate()
+                signal = self.stop.agreed()
+                # A streak of bad steps is not saved: going back must find what was before it.
+                due = self._due("checkpoint_every") and not int(self.guard.streak)
+                if last or signal or due:
                     self.save()
-            if signal and not last:
+            if signal and (self.evaluation_owed or not last):
                 return signal
             if self.faults.rolled_back:  # the position in the data went back too
                 return None
         return None
+
+    def _evaluate(self) -> bool:
+        """Evaluate; what a signal cut off is made good when the run goes on."""
+        done = self.validator.evaluate()
+        self.evaluation_owed = not done
+        return done
 
     def _train_step(self, micro_batches: list[Any], waited: float) -> None:
         """Forward, backward, clip, step; then log where it is due."""
@@ -123,7 +139,7 @@ class Trainer:
         if parts.ema is not None:
             parts.ema.update(parts.backbone, self.step, found_inf)
         self.step += 1
-        self.faults.remember(self.step, micro_batches)
+        self.faults.remember(self.step, micro_batches, found_inf)
         self.recorder.count(micro_batches, waited)
         if logging:
             self._log(result, lr, norm)

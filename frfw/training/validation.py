@@ -8,10 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from frfw.evaluation import Extraction, PairSet, VerificationResult, evaluate_sets, open_sets
+from frfw.evaluation import (
+    EmbeddingCache,
+    Extraction,
+    PairSet,
+    VerificationResult,
+    evaluate_sets,
+    open_sets,
+)
+from frfw.evaluation.extraction import Stopped
 from frfw.tracking.projector import choose_identities
 from frfw.tracking.worst import store_worst
 from frfw.training import batchnorm
+from frfw.training.distributed import barrier
+from frfw.training.fingerprint import weights_fingerprint
 
 if TYPE_CHECKING:
     from frfw.training.trainer import Trainer
@@ -37,18 +47,28 @@ class Validator:
         parts = self._trainer.parts
         return parts.ema.module if parts.ema is not None else parts.backbone
 
-    def evaluate(self) -> None:
-        """Score all sets and log them; the last time, keep results and figures too."""
+    def evaluate(self) -> bool:
+        """Score all sets and log them; the last time, keep results and figures too.
+
+        Returns:
+            False when a signal came meanwhile and the evaluation was abandoned, on all ranks.
+        """
         trainer = self._trainer
         batchnorm.average_statistics(trainer.parts.backbone, trainer.ranks)
         last = trainer.step == trainer.plan.steps
-        results = self._score()
+        try:
+            results = self._score()
+        except Stopped:
+            trainer.recorder.message(f"step {trainer.step}: evaluation abandoned, to be made good")
+            return False
         if results:
             self._log(results)
         if last and trainer.ranks.is_main:
             self._keep(results)
             if trainer.settings["embeddings"]:
                 self._project()
+        barrier(trainer.ranks)  # rank 0 may draw for longer than the others wait in a collective
+        return True
 
     def _score(self) -> dict[str, VerificationResult]:
         network, options = self.network, self._options
@@ -72,9 +92,16 @@ class Validator:
                 folds=options["folds"],
                 bootstrap=options["bootstrap"] if self._is_last else 0,
                 seed=options["seed"],
+                cache=self._cache() if self._is_last else None,
             )
         finally:
             network.train(training)
+
+    def _cache(self) -> EmbeddingCache:
+        """Where `frfw.evaluate` looks for the last weights' embeddings."""
+        folder = self._trainer.folder.evaluation / "cache"
+        preprocessing = self._trainer.parts.preprocessing
+        return EmbeddingCache(folder, weights_fingerprint(self.network), preprocessing.hash)
 
     @property
     def _is_last(self) -> bool:
