@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from frfw.config import config_dir
-from frfw.errors import FrfwError
+from frfw.errors import FrfwError, nearest
+
+SKIP_MISSING = {"--skip-missing": "evaluation.skip_missing=true"}  # the flag and what it means
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -39,16 +41,23 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text} (FRFW_TRACEBACK=1 shows where)"
 
 
-def hydra_command(config_name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
+def hydra_command(
+    config_name: str, flags: Mapping[str, str] | None = None
+) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
     """Turn `main(cfg)` into a command that composes `configs/<config_name>.yaml` with Hydra.
 
-    Overrides are `key=value` on the command line; `--help`, `--cfg job` and `-m` are Hydra's own.
-    An unknown key or group choice is refused with the nearest right name.
+    Overrides are `key=value` on the command line; `--help`, `--cfg job` and `-m` are Hydra's own
+    and may stand anywhere among them. An unknown key or group choice is refused with the nearest
+    right name.
+
+    Args:
+        config_name: of the file in `configs/`.
+        flags: what else may be typed, and the override that it stands for.
     """
 
     def decorate(main: Callable[[Any], Any]) -> Callable[[], None]:
         def command() -> None:
-            run(lambda: _compose_and_call(config_name, main))
+            run(lambda: _compose_and_call(config_name, main, flags or {}))
 
         command.__doc__ = main.__doc__
         return command
@@ -56,13 +65,47 @@ def hydra_command(config_name: str) -> Callable[[Callable[[Any], Any]], Callable
     return decorate
 
 
-def _compose_and_call(config_name: str, main: Callable[[Any], Any]) -> None:
+def in_hydras_order(arguments: Sequence[str], flags: Mapping[str, str] | None = None) -> list[str]:
+    """Put the overrides of a command line before its flags.
+
+    Hydra's parser wants all overrides in one piece: it refuses `a=1 -m b=2` and `-m a=1 --cfg job
+    b=2`. The order among overrides stays.
+
+    Raises:
+        FrfwError: an unknown flag, or one without its value.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    flags = flags or {}
+    arguments = [flags.get(a, a) for a in arguments]
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        wrong = next((a for a in arguments if a.startswith("-") and a in message), "")
+        known = [*flags, *parser._option_string_actions]
+        raise FrfwError(f"{message}.{nearest(wrong, known) if wrong else ''} --help shows more")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    overrides = parser.parse_intermixed_args(arguments).overrides
+    others, left = [], list(overrides)
+    for argument in arguments:
+        if left and argument == left[0]:
+            left.pop(0)
+        else:
+            others.append(argument)
+    return [*overrides, *others]
+
+
+def _compose_and_call(
+    config_name: str, main: Callable[[Any], Any], flags: Mapping[str, str]
+) -> None:
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     from frfw.overrides import explain
 
+    sys.argv[1:] = in_hydras_order(sys.argv[1:], flags)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on to us instead of printing
     entry = hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")
 

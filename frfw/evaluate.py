@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frfw.command import hydra_command
+from frfw.command import SKIP_MISSING, hydra_command
 from frfw.errors import FrfwError, nearest
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from frfw.evaluation import EmbeddingCache, Extraction, PairSet, VerificationResult
 
 
-@hydra_command("evaluate")
+@hydra_command("evaluate", flags=SKIP_MISSING)
 def main(cfg: Any) -> None:
     """Score a run or checkpoint on evaluation sets: one table, and files beside the run."""
     import logging
@@ -108,9 +108,10 @@ def _score_pairs(
     cache: EmbeddingCache | None,
 ) -> tuple[dict[str, VerificationResult], dict[str, PairSet]]:
     from frfw.evaluation import evaluate_sets, open_sets
+    from frfw.evaluation.protocols import open_protocols
 
     opened = open_sets(settings["sets"])
-    if not opened and not _others(settings):
+    if not opened and not open_protocols(settings["sets"]):
         places = ", ".join(str(s.get("path")) for s in settings["sets"].values())
         raise FrfwError(f"none of the evaluation sets is there ({places}): set evaluation_root")
     needing = [name for name, pairs in opened.items() if pairs.images is not None]
@@ -128,12 +129,6 @@ def _score_pairs(
     return results, opened
 
 
-def _others(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the sets that are no pair lists."""
-    sets = settings["sets"].items()
-    return {name: source for name, source in sets if source.get("kind", "pairs") != "pairs"}
-
-
 def _score_others(
     settings: dict[str, Any],
     embedder: Embedder | None,
@@ -144,10 +139,10 @@ def _score_others(
 ) -> None:
     """Score identification and template sets; write `<name>.json` and print a table of each."""
     from frfw.evaluation.plots import cmc_figure, save_figure
-    from frfw.evaluation.protocols import protocol_table, score_protocol
+    from frfw.evaluation.protocols import open_protocols, protocol_table, score_protocol
 
     embed = embedder.forward if embedder else _no_network
-    for name, source in _others(settings).items():
+    for name, source in open_protocols(settings["sets"]).items():
         result = score_protocol(embed, name, source, how, cache)
         if is_main:
             output.mkdir(parents=True, exist_ok=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from frfw.command import hydra_command
+from frfw.command import SKIP_MISSING, hydra_command
 
 
-@hydra_command("train")
+@hydra_command("train", flags=SKIP_MISSING)
 def main(cfg: Any) -> None:
     """Train one run, or one job of a sweep."""
     from hydra.core.hydra_config import HydraConfig

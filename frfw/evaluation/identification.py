@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from frfw.errors import FrfwError
 from frfw.evaluation.metrics import OperatingPoint, tar_at_far
 
 FPIR_TARGETS = (1e-1, 1e-2, 1e-3)
+log = logging.getLogger("frfw.evaluation")
 _PROBES = 512  # of one block of the score matrix
 
 
@@ -161,10 +163,14 @@ def _unit(embeddings: ArrayLike, what: str) -> NDArray[np.float32]:
     return rows / norm
 
 
-def read_people(source: str | Path) -> tuple[list[Path], list[str]]:
+def read_people(source: str | Path, skip_missing: bool = False) -> tuple[list[Path], list[str]]:
     """Read a gallery or probe set: a folder with one sub-folder an identity, or a CSV.
 
     The CSV has the columns `path, identity`; paths are relative to its folder.
+
+    Args:
+        source: the folder or the CSV.
+        skip_missing: leave out images of the CSV that are missing instead of refusing it.
 
     Returns:
         Image files and the identity of each.
@@ -175,7 +181,7 @@ def read_people(source: str | Path) -> tuple[list[Path], list[str]]:
     import csv
 
     from frfw.data.decode import IMAGE_SUFFIXES
-    from frfw.data.layouts.common import inside, read_lines
+    from frfw.data.layouts.common import inside, list_missing, read_lines
 
     source = Path(source)
     if source.is_dir():
@@ -189,7 +195,13 @@ def read_people(source: str | Path) -> tuple[list[Path], list[str]]:
         raise FrfwError(f"{source} needs the columns path and identity")
     rows = list(reader)
     files = [inside(source.parent, row["path"] or "", str(source)) for row in rows]
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing or not files:
-        raise FrfwError(f"{source}: {len(missing)} images are missing: {', '.join(missing[:5])}")
-    return files, [row["identity"] for row in rows]
+    there = [file.is_file() for file in files]
+    missing = [str(file) for file, here in zip(files, there) if not here]
+    if missing and not skip_missing:
+        raise FrfwError(f"{source}: {list_missing(missing, len(files))}")
+    if not any(there):
+        raise FrfwError(f"{source} lists no image" + (" that is here" if files else ""))
+    if missing:
+        log.warning("%s: %d of %d images are missing", source, len(missing), len(files))
+    kept = [(file, row["identity"]) for file, row, here in zip(files, rows, there) if here]
+    return [file for file, _ in kept], [who for _, who in kept]

@@ -15,9 +15,7 @@ from frfw.errors import FrfwError, nearest
 _TRUE, _FALSE = ("1", "true", "same", "yes"), ("0", "false", "different", "diff", "no")
 
 
-def read_pair_csv(
-    path: Path, images: Path | None = None, skip_missing: bool = False
-) -> tuple[PairList, list[str]]:
+def read_pair_csv(path: Path, images: Path | None = None, skip_missing: bool = False) -> PairList:
     """Read a CSV with the columns `path_a, path_b, same[, fold][, group]` (or `a, b, ...`).
 
     Paths are absolute, or relative to `images` (by default the folder of the CSV). Without `fold`
@@ -25,9 +23,6 @@ def read_pair_csv(
 
     Args:
         skip_missing: leave out pairs whose images are missing instead of refusing the list.
-
-    Returns:
-        The pairs and the missing images that were passed over.
 
     Raises:
         FrfwError: a column or value is missing or wrong, or images are missing.
@@ -51,39 +46,18 @@ def read_pair_csv(
         fold = (entry.get("fold") or "").strip()
         rows.append((*files, flag in _TRUE, number(fold, where, low=0) if fold else -1))
         groups.append((entry.get("group") or "").strip())
-    return _finish(path, rows, groups if "group" in columns else None, skip_missing)
+    unnumbered = [at for at, row in enumerate(rows) if row[3] < 0]
+    if unnumbered and len(unnumbered) < len(rows):
+        raise FrfwError(f"{path}, line {unnumbered[0] + 2}: fold is empty here, not elsewhere")
+    listed = collect(str(path), rows, groups if "group" in columns else None, skip_missing)
+    listed.name = path.stem
+    return listed
 
 
 def _file(root: Path, text: str, where: str) -> Path:
     if not text:
         raise FrfwError(f"{where}: a path is empty")
     return Path(text) if Path(text).is_absolute() else inside(root, text, where)
-
-
-def _finish(
-    path: Path, rows: list[Any], groups: list[str] | None, skip_missing: bool
-) -> tuple[PairList, list[str]]:
-    present = {file: file.is_file() for row in rows for file in row[:2]}
-    missing = [str(file) for file, there in present.items() if not there]
-    if missing and not skip_missing:
-        more = "" if len(missing) <= 10 else f" and {len(missing) - 10} more"
-        raise FrfwError(
-            f"{path}: {len(missing)} of {len(present)} images are missing: "
-            f"{', '.join(missing[:10])}{more}; --skip-missing (skip_missing=true) leaves their "
-            "pairs out"
-        )
-    kept = [at for at, row in enumerate(rows) if present[row[0]] and present[row[1]]]
-    if not kept:
-        raise FrfwError(f"{path}: it lists no pair" + (" whose images are here" if rows else ""))
-    unnumbered = [at for at in kept if rows[at][3] < 0]
-    if unnumbered and len(unnumbered) < len(kept):
-        raise FrfwError(f"{path}, line {unnumbered[0] + 2}: fold is empty here, not elsewhere")
-    listed = collect(
-        path.stem,
-        [rows[at] for at in kept],
-        None if groups is None else [groups[at] for at in kept],
-    )
-    return listed, [file for row in rows for file in map(str, row[:2]) if not present[Path(file)]]
 
 
 def read_pair_embeddings(path: Path) -> dict[str, Any]:
@@ -130,16 +104,16 @@ def read_pair_embeddings(path: Path) -> dict[str, Any]:
     }
 
 
-def read_xqlfw(root: Path, pairs: str | Path | None = None) -> PairList:
+def read_xqlfw(root: Path, pairs: str | Path | None = None, skip_missing: bool = False) -> PairList:
     """Read XQLFW (Knoche et al., FG 2021): LFW's layout with its own `xqlfw_pairs.txt`."""
     candidates = [root / "xqlfw_pairs.txt", root.parent / "xqlfw_pairs.txt"]
     protocol = pairs or next((file for file in candidates if file.is_file()), candidates[0])
-    listed = read_lfw(root, protocol)
+    listed = read_lfw(root, protocol, skip_missing)
     listed.name = "xqlfw"
     return listed
 
 
-def read_rfw(root: Path) -> PairList:
+def read_rfw(root: Path, skip_missing: bool = False) -> PairList:
     """Read RFW (Wang et al., ICCV 2019): four groups of 6,000 pairs, reported apart.
 
     `txts/<Group>/<Group>_pairs.txt` has lines `name i j` (same) and `name_a i name_b j`
@@ -168,7 +142,7 @@ def read_rfw(root: Path) -> PairList:
             pair = [_rfw_image(folder, who, which, where) for who, which in ((a, i), (b, j))]
             rows.append((*pair, same, place * 10 // len(lines)))
             groups.append(group)
-    return collect("rfw", rows, groups)
+    return collect("rfw", rows, groups, skip_missing)
 
 
 def _rfw_image(folder: Path, name: str, count: str, where: str) -> Path:

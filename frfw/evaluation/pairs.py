@@ -99,21 +99,22 @@ def _read(path: Path, options: Mapping[str, Any], name: str | None) -> PairSet:
         return _from_pack(path, name or path.stem)
     if layout == "npz":
         return PairSet(name=name or path.stem, images=None, **read_pair_embeddings(path))
-    skipped: list[str] = []
-    images = options.get("images")
+    skip, images = bool(options.get("skip_missing")), options.get("images")
     if layout == "csv":
-        skip = bool(options.get("skip_missing"))
-        listed, skipped = read_pair_csv(path, Path(images) if images else None, skip)
+        listed = read_pair_csv(path, Path(images) if images else None, skip)
     elif layout == "rfw":
-        listed = read_rfw(path)
+        listed = read_rfw(path, skip)
     elif layout == "xqlfw":
-        listed = read_xqlfw(path, options.get("pairs"))
+        listed = read_xqlfw(path, options.get("pairs"), skip)
     else:
-        listed = read_layout(layout, path, options.get("pairs"))
+        listed = read_layout(layout, path, options.get("pairs"), skip)
     found = _from_list(listed, layout, name or listed.name)
-    if skipped:
-        found.details["skipped_pairs"] = len(skipped)
-        log.warning("%s: %d pairs skipped, their images are missing", found.name, len(skipped))
+    if listed.skipped:
+        found.details |= {"skipped_pairs": listed.skipped, "missing_images": listed.missing}
+        log.warning(
+            "%s: %d of %d pairs are skipped, %d images are missing",
+            *(found.name, listed.skipped, listed.skipped + len(found), listed.missing),
+        )
     return found
 
 

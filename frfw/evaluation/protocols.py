@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,9 @@ from frfw.evaluation.images import ImageList
 from frfw.evaluation.stream import StreamResult
 from frfw.evaluation.table import percent, text_table
 
-_IDENTIFICATION = ("kind", "gallery", "probe", "ranks", "fpir", "rank")
+log = logging.getLogger("frfw.evaluation")
+
+_IDENTIFICATION = ("kind", "gallery", "probe", "ranks", "fpir", "rank", "skip_missing")
 _TEMPLATES = (
     *("kind", "images", "aligned", "meta", "prefix"),
     *("media_pooling", "detector_score", "keep_norm"),
@@ -45,14 +48,83 @@ class ProtocolResult:
     identification: dict[str, IdentificationResult] = field(default_factory=dict)
     ranks: tuple[int, ...] = (1, 5, 10)
 
+    def figures(self) -> dict[str, float]:
+        """Return the figures that a table or a curve shows, by name.
+
+        1:1: `auc`, `eer`, `tar_at_far_<FAR>`; 1:N: `rank_<k>`, `tpir_at_fpir_<FPIR>`, with the
+        gallery's name before them (`G1_rank_1`) where there are several. What too few impostors
+        or probes leave unknown is left out.
+        """
+        known: dict[str, float | None] = {}
+        if self.verification:
+            one = self.verification
+            known |= {"auc": one.auc, "eer": one.eer}
+            known |= {f"tar_at_far_{p.target:g}": p.tar for p in one.operating_points}
+        for gallery, found in self.identification.items():
+            prefix = f"{gallery}_" if len(self.identification) > 1 else ""
+            known |= {f"{prefix}rank_{k}": found.rank_rate(k) for k in self.ranks}
+            for point in found.operating_points:
+                known[f"{prefix}tpir_at_fpir_{point.target:g}"] = point.tar
+        return {name: float(value) for name, value in known.items() if value is not None}
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain types, fit for JSON."""
         return {
             "name": self.name,
             "kind": self.kind,
+            "ranks": list(self.ranks),
+            "figures": self.figures(),
             "verification": self.verification.to_dict() if self.verification else None,
             "identification": {k: r.to_dict() for k, r in self.identification.items()},
         }
+
+
+def open_protocols(sets: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the sets that are no pair lists and whose files are there.
+
+    One whose files are missing is passed over with a warning, unless it is the only set.
+
+    Args:
+        sets: by name, all that `evaluation.sets` holds; pair sets among them are left out.
+
+    Raises:
+        FrfwError: an unknown kind or key, a key that must be given, or the only set is missing.
+    """
+    wanted = {
+        name: dict(source)
+        for name, source in sets.items()
+        if isinstance(source, Mapping) and source.get("kind", "pairs") != "pairs"
+    }
+    there = {}
+    for name, source in wanted.items():
+        _check_keys(name, source)
+        gone = [str(source[k]) for k in _places(source) if not Path(str(source[k])).exists()]
+        if gone and len(sets) > 1:
+            log.warning("evaluation set %s is skipped: %s does not exist", name, gone[0])
+        elif gone:
+            raise FrfwError(f"evaluation set {name}: {gone[0]} does not exist")
+        else:
+            there[name] = source
+    return there
+
+
+def _places(source: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("gallery", "probe") if source["kind"] == "identification" else ("images", "meta")
+
+
+def _check_keys(name: str, source: Mapping[str, Any]) -> None:
+    kind = str(source.get("kind"))
+    known = {"identification": _IDENTIFICATION, "templates": _TEMPLATES}
+    if kind not in known:
+        kinds = ["pairs", *known]
+        raise FrfwError(f"{name}: kind={kind}: choose {', '.join(kinds)}.{nearest(kind, kinds)}")
+    for key in source:
+        if key not in known[kind]:
+            raise FrfwError(f"{name}: a set of {kind} has no {key!r}.{nearest(key, known[kind])}")
+    for key in (*_places(source), *(("prefix",) if kind == "templates" else ())):
+        if not source.get(key):
+            told = ": a folder or a CSV" if kind == "identification" else ""
+            raise FrfwError(f"{name}: evaluation.sets.{name}.{key} is not set{told}")
 
 
 def score_protocol(
@@ -67,15 +139,8 @@ def score_protocol(
     Raises:
         FrfwError: another kind, an unknown key, a missing file, images that cannot be read.
     """
-    kind = str(source.get("kind"))
-    known = {"identification": _IDENTIFICATION, "templates": _TEMPLATES}
-    if kind not in known:
-        kinds = ["pairs", *known]
-        raise FrfwError(f"{name}: kind={kind}: choose {', '.join(kinds)}.{nearest(kind, kinds)}")
-    for key in source:
-        if key not in known[kind]:
-            raise FrfwError(f"{name}: a set of {kind} has no {key!r}.{nearest(key, known[kind])}")
-    score = _identification if kind == "identification" else _templates
+    _check_keys(name, source)
+    score = _identification if source["kind"] == "identification" else _templates
     return score(embed, name, source, how, cache)
 
 
@@ -88,9 +153,7 @@ def _identification(
 ) -> ProtocolResult:
     sides = []
     for key in ("gallery", "probe"):
-        if not source.get(key):
-            raise FrfwError(f"{name}: evaluation.sets.{name}.{key} is not set: a folder or a CSV")
-        sides.append(read_people(source[key]))
+        sides.append(read_people(source[key], bool(source.get("skip_missing"))))
     (enrolled, who), (asked, whose) = sides
     both = {file.resolve() for file in enrolled} & {file.resolve() for file in asked}
     if both:
@@ -114,9 +177,6 @@ def _templates(
     how: Extraction,
     cache: EmbeddingCache | None,
 ) -> ProtocolResult:
-    for key in ("images", "meta", "prefix"):
-        if not source.get(key):
-            raise FrfwError(f"{name}: evaluation.sets.{name}.{key} is not set")
     meta, prefix = Path(source["meta"]), source["prefix"]
     listed = templates.read_media(meta / f"{prefix}_face_tid_mid.txt")
     names, where = np.unique(listed.names, return_inverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -20,6 +21,14 @@ def draw_if_missing(cfg: DictConfig, data_choice: str) -> None:
         return
     if distributed.under_torchrun() and os.environ.get("LOCAL_RANK", "0") != "0":
         return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.parent / f".{path.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # jobs of a sweep may run side by side
+        if not path.exists():
+            _draw(path)
+
+
+def _draw(path: Path) -> None:
     from frfw.data.synthetic import write_dataset
     from frfw.synthesize import Progress
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frfw.tracking import Progress, Tracker, head_statistics, write_environment
+from frfw.tracking.headline import headline
 from frfw.tracking.runs import read_metrics
 from frfw.training.finetune import before_after
 from frfw.training.guards import StepGuard
@@ -123,6 +124,8 @@ def _summary(config: dict[str, Any], result: dict[str, Any]) -> tuple[dict[str, 
         **{f"loss.{k}": v for k, v in config["loss"].items() if k != "name"},
     }
     finals = {
-        f"{name}/accuracy": metrics["accuracy"] for name, metrics in result["metrics"].items()
+        f"{name}/{figure}": metrics[figure]
+        for name, metrics in result["metrics"].items()
+        if (figure := headline(metrics))
     }
     return hparams, finals

@@ -7,15 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from frfw.errors import FrfwError
+from frfw.errors import FrfwError, nearest
+from frfw.tracking.headline import headline
 from frfw.training import sweep
 from frfw.training.run_folder import RunFolder
+from frfw.training.stopping import EXIT_CODE
 
 _POLL_S = 0.5
+_FAILURES = 5  # in a row: then it is not the values, but something that all trials share
 
 
 class Search:
@@ -53,54 +57,88 @@ class Search:
         )
         for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # cut off with us
-            study.enqueue_trial(trial.params)
+            study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)  # in the same folder
         return study
 
     def run(self) -> None:
-        """Run the missing trials, then write table, `sweep.csv` and report."""
+        """Run the missing trials, then write table, `sweep.csv` and report.
+
+        Raises:
+            FrfwError: trial after trial fails, or the metric is none of the runs' figures.
+        """
         os.environ[sweep.SWEPT] = json.dumps([key for key, _ in self.space])
-        while self._done() < self.options["trials"]:
-            self._trial(self.study.ask())
+        signal.signal(signal.SIGTERM, _leave)
+        failures = 0
+        while len(self._ended()) < self.options["trials"]:
+            problem = self._trial(self.study.ask())
+            failures = failures + 1 if problem else 0
+            if failures == _FAILURES:
+                raise FrfwError(f"{failures} trials in a row failed, the last one: {problem}")
         rows = sweep.collect(self.folder)
         sweep.write_csv(rows, self.folder / "sweep.csv")
         sweep.print_table(rows, self.folder)
         if any(t.value is not None for t in self.study.get_trials(deepcopy=False)):
             best = self.study.best_trial
             chosen = ", ".join(f"{k}={v}" for k, v in best.params.items())
-            print(f"best: trial {best.number}, {100 * best.value:.2f} % with {chosen}")
+            print(f"best: {_run_name(best)}, {100 * best.value:.2f} % with {chosen}")
         sweep.write_comparison(self.folder)
 
-    def _done(self) -> int:
+    def _ended(self) -> set[str]:
+        """Return the runs of trials that came to an end, whatever end; not those to be gone on."""
+        states = [t.state.name for t in self.study.get_trials(deepcopy=False)]
+        runs = [_run_name(t) for t in self.study.get_trials(deepcopy=False)]
+        waiting = {run for run, state in zip(runs, states) if state == "WAITING"}
+        ended = ("COMPLETE", "PRUNED", "FAIL")
+        return {run for run, state in zip(runs, states) if state in ended} - waiting
+
+    def _trial(self, trial: Any) -> str:
+        """Run a trial, tell the study its end; return what went wrong, or an empty text."""
         import optuna
 
         states = optuna.trial.TrialState
-        ended = (states.COMPLETE, states.PRUNED)
-        failed = len(self.study.get_trials(deepcopy=False, states=(states.FAIL,)))
-        if failed > self.options["trials"]:
-            raise FrfwError(f"{failed} trials failed; see the log.txt in {self.folder}")
-        return len(self.study.get_trials(deepcopy=False, states=ended))
-
-    def _trial(self, trial: Any) -> None:
-        import optuna
-
         overrides = [f"{key}={suggest(trial, key, values)}" for key, values in self.space]
-        name = f"trial_{trial.number:03d}"
-        print(f"{name}: {' '.join(overrides)}", flush=True)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "frfw.train", *self.options["fixed"], *overrides,
-             f"runs={self.folder}", f"name={name}", "resume=auto"],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        name = _run_name(trial)
+        trial.set_user_attr("run", name)
         run = RunFolder(self.folder / name)
-        pruned = self._watch(trial, run, process)
-        value = self._value(run)
+        print(f"{name}: {' '.join(overrides)}", flush=True)
+        finished = (run.read_result() or {}).get("status") == "finished"  # while we were away
+        pruned, problem = (False, "") if finished else self._train(trial, run, overrides)
         if pruned:
             run.write_result({**(run.read_result() or {}), "status": "pruned"})
-            self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        elif process.returncode == 0 and value is not None:
-            self.study.tell(trial, value)
+            self.study.tell(trial, state=states.PRUNED)
+        elif problem:
+            self.study.tell(trial, state=states.FAIL)
         else:
-            self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            self.study.tell(trial, self._value(run))
+        return problem
+
+    def _train(self, trial: Any, run: RunFolder, overrides: list[str]) -> tuple[bool, str]:
+        """Train in a process of its own; return whether it was pruned, and why it failed."""
+        command = [
+            *(sys.executable, "-m", "frfw.train"), *self.options["fixed"], *overrides,
+            f"runs={self.folder}", f"name={run.path.name}", "resume=auto",
+        ]  # fmt: skip
+        with tempfile.TemporaryFile("w+") as complaints:
+            process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=complaints, preexec_fn=_end_with_us
+            )
+            try:
+                pruned = self._watch(trial, run, process)
+            finally:
+                if process.poll() is None:  # we are to stop: the trial saves and is gone on later
+                    process.terminate()
+                    process.wait()
+            complaints.seek(0)
+            said = [line for line in complaints.read().splitlines() if line.strip()]
+        if pruned or process.returncode == 0:
+            return pruned, ""
+        problem = (said[-1] if said else f"exit code {process.returncode}").removeprefix("error: ")
+        print(f"{run.path.name} failed: {problem}", flush=True)
+        result = run.read_result() or {}
+        if result.get("status") != "diverged":
+            run.path.mkdir(parents=True, exist_ok=True)
+            run.write_result({**result, "status": "failed", "error": problem})
+        return False, problem
 
     def _watch(self, trial: Any, run: RunFolder, process: subprocess.Popen) -> bool:
         """Report each evaluation to the study; end the trial when the study says so."""
@@ -112,16 +150,38 @@ class Search:
                 trial.report(value, number)
             seen = len(values)
             if seen and trial.should_prune():
-                process.send_signal(signal.SIGTERM)
+                process.terminate()
                 process.wait()
                 return True
         return False
 
-    def _value(self, run: RunFolder) -> float | None:
+    def _value(self, run: RunFolder) -> float:
         metrics = (run.read_result() or {}).get("metrics") or {}
-        return score(
-            {name: figures["accuracy"] for name, figures in metrics.items()}, self.options["metric"]
-        )
+        figures = {f"{name}/{k}": v for name, own in metrics.items() for k, v in own.items()}
+        value = score(figures, self.options["metric"])
+        if value is None:
+            known = ["mean", *metrics, *figures]
+            raise FrfwError(
+                f"metric={self.options['metric']}: {run.path} has no such figure."
+                f"{nearest(self.options['metric'], known)} It has {', '.join(known)}"
+            )
+        return value
+
+
+def _run_name(trial: Any) -> str:
+    return trial.user_attrs.get("run") or f"trial_{trial.number:03d}"
+
+
+def _leave(*_: object) -> None:
+    sys.exit(EXIT_CODE)
+
+
+def _end_with_us() -> None:
+    """In a trial's process: have Linux tell it to stop when the search is killed."""
+    import ctypes
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def read_space(lines: list[str]) -> list[tuple[str, Any]]:
@@ -170,19 +230,30 @@ def evaluations(path: Path, metric: str) -> list[float]:
             record = json.loads(line)
         except ValueError:  # the line being written
             continue
-        named = {
-            key.split("/")[1]: float(value)
-            for key, value in record.items()
-            if key.startswith("val/") and key.endswith("/accuracy")
-        }
+        named = {k[4:]: float(v) for k, v in record.items() if k.startswith("val/")}
         value = score(named, metric)
         if value is not None:
             found.append(value)
     return found
 
 
-def score(accuracies: dict[str, float], metric: str) -> float | None:
-    """Return one set's accuracy, or the mean over all; None where it is not there."""
-    if metric == "mean":
-        return sum(accuracies.values()) / len(accuracies) if accuracies else None
-    return accuracies.get(metric)
+def score(figures: dict[str, float], metric: str) -> float | None:
+    """Return the figure to be made large, or None where it is not there.
+
+    Args:
+        figures: by SET/FIGURE, such as lfw/accuracy.
+        metric: one of those names; SET for its headline figure; "mean" for the mean accuracy over
+            the pair sets, or over the headline figures where there is no pair set.
+    """
+    if "/" in metric:
+        return figures.get(metric)
+    sets: dict[str, dict[str, float]] = {}
+    for key, value in figures.items():
+        name, _, figure = key.partition("/")
+        sets.setdefault(name, {})[figure] = value
+    heads = {name: (head, own[head]) for name, own in sets.items() if (head := headline(own))}
+    if metric != "mean":
+        return heads[metric][1] if metric in heads else None
+    values = [v for head, v in heads.values() if head == "accuracy"]
+    values = values or [v for _, v in heads.values()]
+    return sum(values) / len(values) if values else None

@@ -14,6 +14,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from frfw.tracking.headline import headline
 from frfw.training.run_folder import RunFolder
 
 SWEPT = "FRFWSWEPT_KEYS"  # reaches jobs in other processes (hydra/launcher=joblib) too
@@ -65,7 +66,9 @@ def collect(folder: Path) -> list[dict[str, Any]]:
         row = {"job": path.name, "status": result.get("status", "failed")}
         row.update(_swept_values(path, keys))
         for name, metrics in (result.get("metrics") or {}).items():
-            row[name] = metrics.get("accuracy")
+            figure = headline(metrics)
+            if figure:
+                row[name if figure == "accuracy" else f"{name} {figure}"] = metrics[figure]
         row["minutes"] = result.get("minutes")
         row["error"] = result.get("error", "")
         rows.append(row)

@@ -55,6 +55,16 @@ def test_lfw_bad_protocols(lfw, text, message):
         read_lfw(lfw)
 
 
+def test_lfw_without_some_images(lfw):
+    (lfw / "img/Al_B/Al_B_0010.jpg").unlink()
+    with pytest.raises(FrfwError, match=r"1 of 6 images are missing: .*0010.jpg; --skip-missing"):
+        read_lfw(lfw)
+    pairs = read_layout("auto", lfw, skip_missing=True)
+    assert pairs.same.tolist() == [False, True, False]
+    assert pairs.fold.tolist() == [0, 1, 1]  # as the protocol has them
+    assert (pairs.skipped, pairs.missing, len(pairs.paths)) == (1, 1, 5)
+
+
 @pytest.fixture
 def cfp(tmp_path):
     lists = {"F": [], "P": []}

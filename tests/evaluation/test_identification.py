@@ -77,7 +77,7 @@ def test_people_from_folder_and_list(people):
     files, names = read_people(people / "list.csv")
     assert names == ["zero"]
     (people / "list.csv").write_text("path,identity\np00/none.png,zero\n")
-    with pytest.raises(FrfwError, match=r"1 images are missing: .*none.png"):
+    with pytest.raises(FrfwError, match=r"images are missing: .*none.png"):
         read_people(people / "list.csv")
     with pytest.raises(FrfwError, match="one sub-folder an identity"):
         read_people(people / "p00")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,87 @@ def test_missing_images_are_listed_then_skipped(pair_csv):
     found = load_pairs({"path": str(pair_csv), "skip_missing": True})
     assert 0 < len(found) < 40
     assert found.details["skipped_pairs"] > 0
+
+
+def write_layout(root: Path, layout: str) -> Path:
+    """Write 20 pairs of empty images in a published layout; return an image that is in some."""
+    people = [f"p{i}" for i in range(10)]
+    sides = [(a, 1, a, 2) for a in people] + [(a, 1, b, 1) for a, b in pairwise(people)]
+    sides.append((people[0], 2, people[5], 2))
+    group = "data/Asian/" if layout == "rfw" else ""
+    data = "Data/Images" if layout.startswith("cfp") else ""
+
+    def file(name: str, number: int) -> str:
+        stem = f"{name}_{number:04d}" if not data else f"{number:02d}"
+        return f"{group}{data and data + '/'}{name}/{data and 'frontal/'}{stem}.jpg"
+
+    for name in people:
+        for number in (1, 2):
+            path = root / file(name, number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+    ends = [(file(a, i), file(b, j), a == b) for a, i, b, j in sides]
+    words = [f"{a}\t{i}\t{j}" if a == b else f"{a}\t{i}\t{b}\t{j}" for a, i, b, j in sides]
+    if layout in ("lfw", "xqlfw"):
+        name = "pairs.txt" if layout == "lfw" else "xqlfw_pairs.txt"
+        (root / name).write_text("\n".join(["1\t10", *words]) + "\n")
+    elif layout == "rfw":
+        (root / "txts" / "Asian").mkdir(parents=True)
+        (root / "txts" / "Asian" / "Asian_pairs.txt").write_text("\n".join(words) + "\n")
+    elif layout in ("calfw", "cplfw"):
+        lines = [f"{end} {int(same)}" for a, b, same in ends for end in (a, b)]
+        (root / f"pairs_{layout.upper()}.txt").write_text("\n".join(lines) + "\n")
+    elif data:
+        files = [file(name, number) for name in people for number in (1, 2)]
+        (root / "Protocol").mkdir()
+        for letter in "FP":
+            listed = "\n".join(f"{at} ../{path}" for at, path in enumerate(files, 1))
+            (root / "Protocol" / f"Pair_list_{letter}.txt").write_text(listed + "\n")
+        for fold in ("01", "02"):
+            folder = root / "Protocol" / "Split" / layout[-2:].upper() / fold
+            folder.mkdir(parents=True)
+            for kind, same in (("same.txt", True), ("diff.txt", False)):
+                rows = [
+                    f"{files.index(a) + 1},{files.index(b) + 1}" for a, b, s in ends if s == same
+                ]
+                half = rows[::2] if fold == "01" else rows[1::2]
+                (folder / kind).write_text("\n".join(half) + "\n")
+    else:  # AgeDB's list, or one of one's own
+        head = "a,b,same" if layout == "agedb_30" else "path_a,path_b,same"
+        rows = [f"{a},{b},{int(same)}" for a, b, same in ends]
+        name = "agedb_30.csv" if layout == "agedb_30" else "own.csv"
+        (root / name).write_text("\n".join([head, *rows]) + "\n")
+    return root / file("p3", 1)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    ["lfw", "xqlfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw", "rfw", "csv"],
+)
+def test_missing_images_are_refused_or_skipped_in_every_layout(layout, tmp_path, caplog):
+    gone = write_layout(tmp_path, layout)
+    path = tmp_path / "own.csv" if layout == "csv" else tmp_path
+    source = {"path": str(path), "layout": layout if layout != "csv" else "auto"}
+    every = load_pairs(source)
+    gone.unlink()
+    with pytest.raises(FrfwError, match=rf"images are missing: {gone}; --skip-missing"):
+        load_pairs(source)
+    found = load_pairs(source | {"skip_missing": True})
+    assert (len(every), len(found)) == (20, 17)  # p3's first image is in three pairs
+    assert found.details["skipped_pairs"] == 3
+    assert found.details["missing_images"] == 1
+    assert gone not in found.images.items
+    assert "3 of 20 pairs are skipped, 1 images are missing" in caplog.text
+    if np.ndim(found.folds):  # the others keep the folds of the protocol
+        assert set(found.folds) <= set(every.folds)
+
+
+def test_nothing_left_is_refused(tmp_path):
+    write_layout(tmp_path, "lfw")
+    for image in tmp_path.rglob("*.jpg"):
+        image.unlink()
+    with pytest.raises(FrfwError, match="no pair whose images are here"):
+        load_pairs({"path": str(tmp_path), "layout": "lfw", "skip_missing": True})
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_help_explains_groups_and_keys(train):
 
 
 def test_cfg_shows_the_composed_config(train):
-    done = train("loss.m=0.4", "--cfg", "job")
+    done = train("--cfg", "job", "loss.m=0.4")  # flags stand anywhere
     config = yaml.safe_load(done.stdout)
     assert config["loss"]["m"] == 0.4
     assert config["backbone"]["name"] == "mobilefacenet"
@@ -144,7 +144,7 @@ def test_two_processes_write_one_run_folder(train, tmp_path):
 @pytest.mark.slow
 def test_a_sweep_has_a_folder_a_job_and_a_table(train, tmp_path):
     given = ["loss=arcface,curricular", "loss.m=0.3,0.5", "hydra.sweep.dir=sweeps/margins"]
-    done = train(*given, "trainer.steps=2", "-m")
+    done = train(given[0], "-m", *given[1:], "trainer.steps=2")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "sweeps" / "margins"
     rows = list(csv.DictReader(open(folder / "sweep.csv")))

@@ -8,7 +8,7 @@ from frfw.data.layouts.common import PairList, Row, collect, inside, number, rea
 from frfw.errors import FrfwError
 
 
-def read_cfp(root: str | Path, protocol: str = "FP") -> PairList:
+def read_cfp(root: str | Path, protocol: str = "FP", skip_missing: bool = False) -> PairList:
     """Read `Protocol/Split/<protocol>/<01..10>/{same,diff}.txt` with its image lists.
 
     The first number of a pair is a line of `Pair_list_F.txt`; the second one of `Pair_list_P.txt`
@@ -17,6 +17,7 @@ def read_cfp(root: str | Path, protocol: str = "FP") -> PairList:
     Args:
         root: folder with `Protocol` and `Data/Images`.
         protocol: "FP" (frontal against profile) or "FF" (frontal against frontal).
+        skip_missing: leave out pairs whose images are missing.
 
     Raises:
         FrfwError: a file is missing, a line is not as described, a number is in no list.
@@ -34,7 +35,7 @@ def read_cfp(root: str | Path, protocol: str = "FP") -> PairList:
     for fold, folder in enumerate(sorted(p for p in splits.iterdir() if p.is_dir())):
         for name, same in (("same.txt", True), ("diff.txt", False)):
             rows += _split(folder / name, frontal, second, same, fold)
-    return collect(f"cfp_{protocol.lower()}", rows)
+    return collect(f"cfp_{protocol.lower()}", rows, skip_missing=skip_missing)
 
 
 def _image_list(root: Path, letter: str) -> dict[int, Path]:

@@ -23,6 +23,8 @@ class PairList:
         same: (P,) bool.
         fold: (P,) int64, 0-based.
         group: (P,) names of groups to report apart, or None.
+        skipped: pairs that were left out because an image of theirs is missing.
+        missing: how many images are.
     """
 
     name: str
@@ -31,39 +33,61 @@ class PairList:
     same: np.ndarray
     fold: np.ndarray
     group: np.ndarray | None = None
+    skipped: int = 0
+    missing: int = 0
 
 
 Row = tuple[Path, Path, bool, int]
 
 
-def collect(name: str, rows: Iterable[Row], groups: Sequence[str] | None = None) -> PairList:
+def collect(
+    name: str,
+    rows: Iterable[Row],
+    groups: Sequence[str] | None = None,
+    skip_missing: bool = False,
+) -> PairList:
     """Number the files of (a, b, same, fold) rows in order of appearance.
 
+    Args:
+        name: of the set, for messages.
+        groups: the group of each row.
+        skip_missing: leave out rows whose files are missing instead of refusing the list.
+
     Raises:
-        FrfwError: no row, a missing file (the first five are named), or a path that leads out of
-            the data set.
+        FrfwError: no row is left, or files are missing (the first ten are named).
     """
-    numbers: dict[Path, int] = {}
-    pairs, same, fold = [], [], []
-    for a, b, is_same, fold_number in rows:
-        pairs.append([numbers.setdefault(p, len(numbers)) for p in (a, b)])
-        same.append(is_same)
-        fold.append(fold_number)
-    if not pairs:
+    rows = list(rows)
+    if not rows:
         raise FrfwError(f"{name}: the protocol lists no pair")
-    missing = [str(path) for path in numbers if not path.is_file()]
-    if missing:
-        raise FrfwError(
-            f"{name}: {len(missing)} of {len(numbers)} images that the protocol lists are "
-            f"missing, e.g. {', '.join(missing[:5])}"
-        )
+    present = {file: file.is_file() for row in rows for file in row[:2]}
+    missing = [str(file) for file, there in present.items() if not there]
+    if missing and not skip_missing:
+        raise FrfwError(f"{name}: {list_missing(missing, len(present))}")
+    kept = [at for at, row in enumerate(rows) if present[row[0]] and present[row[1]]]
+    if not kept:
+        raise FrfwError(f"{name}: it lists no pair whose images are here")
+    numbers: dict[Path, int] = {}
+    for at in kept:
+        for file in rows[at][:2]:
+            numbers.setdefault(file, len(numbers))
     return PairList(
         name,
         list(numbers),
-        np.array(pairs, np.int64).reshape(-1, 2),
-        np.array(same, bool),
-        np.array(fold, np.int64),
-        None if groups is None else np.array(groups),
+        np.array([[numbers[file] for file in rows[at][:2]] for at in kept], np.int64),
+        np.array([rows[at][2] for at in kept], bool),
+        np.array([rows[at][3] for at in kept], np.int64),
+        None if groups is None else np.array([groups[at] for at in kept]),
+        skipped=len(rows) - len(kept),
+        missing=len(missing),
+    )
+
+
+def list_missing(missing: list[str], of: int) -> str:
+    """Name up to ten missing images and say what to do about them."""
+    more = "" if len(missing) <= 10 else f" and {len(missing) - 10} more"
+    return (
+        f"{len(missing)} of {of} images are missing: {', '.join(missing[:10])}{more}; "
+        "--skip-missing (skip_missing=true) leaves them out"
     )
 
 

@@ -13,13 +13,19 @@ from frfw.errors import FrfwError, nearest
 LAYOUTS = ("lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw", "csv")
 
 
-def read_layout(layout: str, images: str | Path, pairs: str | Path | None = None) -> PairList:
+def read_layout(
+    layout: str,
+    images: str | Path,
+    pairs: str | Path | None = None,
+    skip_missing: bool = False,
+) -> PairList:
     """Read the pairs of a published set in its own layout.
 
     Args:
         layout: one of LAYOUTS, or "auto" for a folder or CSV that can be recognised.
         images: the set's folder (for "csv": the CSV, or the folder its paths are relative to).
         pairs: the protocol file, where the layout does not fix it.
+        skip_missing: leave out pairs whose images are missing.
 
     Raises:
         FrfwError: no such layout, or what its reader raises.
@@ -28,15 +34,16 @@ def read_layout(layout: str, images: str | Path, pairs: str | Path | None = None
     if layout == "auto":
         layout = _detect(images)
     if layout == "lfw":
-        return read_lfw(images, pairs)
+        return read_lfw(images, pairs, skip_missing)
     if layout in ("cfp_ff", "cfp_fp"):
-        return read_cfp(images, layout[-2:])
+        return read_cfp(images, layout[-2:], skip_missing)
     if layout == "agedb_30":
-        return read_agedb(images, pairs)
+        return read_agedb(images, pairs, skip_missing)
     if layout in ("calfw", "cplfw"):
-        return read_two_line_list(images, pairs or images / f"pairs_{layout.upper()}.txt", layout)
+        listed = pairs or images / f"pairs_{layout.upper()}.txt"
+        return read_two_line_list(images, listed, layout, skip_missing)
     if layout == "csv":
-        return read_pair_csv(pairs or images, images if pairs else None)
+        return read_pair_csv(pairs or images, images if pairs else None, skip_missing)
     raise FrfwError(
         f"there is no layout {layout!r}.{nearest(layout, LAYOUTS)} Choose {', '.join(LAYOUTS)}"
     )

@@ -8,7 +8,9 @@ from frfw.data.layouts.common import PairList, Row, collect, number, read_lines,
 from frfw.errors import FrfwError
 
 
-def read_lfw(images: str | Path, pairs: str | Path | None = None) -> PairList:
+def read_lfw(
+    images: str | Path, pairs: str | Path | None = None, skip_missing: bool = False
+) -> PairList:
     """Read `pairs.txt`: `folds n`, then for each fold n same and n different pairs.
 
     Same: `name i j`; different: `name_a i name_b j`; image i of a name is `name/name_000i.jpg`.
@@ -16,6 +18,7 @@ def read_lfw(images: str | Path, pairs: str | Path | None = None) -> PairList:
     Args:
         images: folder with one sub-folder a person, or the folder above it that holds `pairs.txt`.
         pairs: the protocol; by default `pairs.txt` in or beside `images`.
+        skip_missing: leave out pairs whose images are missing; the others keep their folds.
 
     Raises:
         FrfwError: a file is missing, or a line is not as described.
@@ -37,7 +40,7 @@ def read_lfw(images: str | Path, pairs: str | Path | None = None) -> PairList:
         )
     root = _people_folder(images, body[0][0])
     rows = [_row(root, pairs, at, words, each) for at, words in enumerate(body)]
-    return collect("lfw", rows)
+    return collect("lfw", rows, skip_missing=skip_missing)
 
 
 def _row(root: Path, pairs: Path, at: int, words: list[str], each: int) -> Row:

@@ -15,7 +15,9 @@ from frfw.errors import FrfwError, nearest
 _AGEDB_NAME = re.compile(r"(\d+)_(.+?)_(\d+)_([fm])", re.IGNORECASE)
 
 
-def read_two_line_list(images: str | Path, pairs: str | Path, name: str) -> PairList:
+def read_two_line_list(
+    images: str | Path, pairs: str | Path, name: str, skip_missing: bool = False
+) -> PairList:
     """Read the pair list of CALFW or CPLFW: two lines a pair, `file flag`, flag 0 = different.
 
     Where the flags of same pairs are 1..10 they are fold numbers; where they are all 1, same pairs
@@ -43,16 +45,19 @@ def read_two_line_list(images: str | Path, pairs: str | Path, name: str) -> Pair
     for kind in [flags == 0] if numbered else [flags == 0, flags > 0]:
         fold[kind] = np.arange(kind.sum()) * folds // max(kind.sum(), 1)
     rows = [(a, b, flag > 0, int(f)) for (a, b, flag), f in zip(entries, fold)]
-    return collect(name, rows)
+    return collect(name, rows, skip_missing=skip_missing)
 
 
-def read_pair_csv(path: str | Path, images: str | Path | None = None) -> PairList:
+def read_pair_csv(
+    path: str | Path, images: str | Path | None = None, skip_missing: bool = False
+) -> PairList:
     """Read a CSV with a header: columns `a`, `b`, `same` (0/1) and optionally `fold`, `group`.
 
     Without `fold` (0-based) the pairs make ten contiguous folds.
 
     Args:
         images: folder that `a` and `b` are relative to; by default that of the CSV.
+        skip_missing: leave out pairs whose images are missing.
 
     Raises:
         FrfwError: a column, a file or a value is missing or wrong.
@@ -75,10 +80,12 @@ def read_pair_csv(path: str | Path, images: str | Path | None = None) -> PairLis
         files = (inside(root, (entry[c] or "").strip(), where) for c in ("a", "b"))
         rows.append((*files, flag in ("1", "true"), fold_number))
     groups = [e["group"] or "" for e in entries] if "group" in columns else None
-    return collect(path.stem, rows, groups)
+    return collect(path.stem, rows, groups, skip_missing)
 
 
-def read_agedb(images: str | Path, pairs: str | Path | None = None) -> PairList:
+def read_agedb(
+    images: str | Path, pairs: str | Path | None = None, skip_missing: bool = False
+) -> PairList:
     """Read AgeDB pairs (Moschoglou et al., CVPR workshops 2017).
 
     Images are `number_name_age_gender.jpg`. AgeDB publishes its 30-year protocol as a MATLAB file
@@ -90,7 +97,7 @@ def read_agedb(images: str | Path, pairs: str | Path | None = None) -> PairList:
     """
     images = Path(images)
     pairs = Path(pairs) if pairs else images / "agedb_30.csv"
-    found = read_pair_csv(pairs, images)
+    found = read_pair_csv(pairs, images, skip_missing)
     found.name = "agedb_30"
     return found
 
