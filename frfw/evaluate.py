@@ -145,9 +145,7 @@ def _score_others(
     for name, source in open_protocols(settings["sets"]).items():
         result = score_protocol(embed, name, source, how, cache)
         if is_main:
-            output.mkdir(parents=True, exist_ok=True)
-            path = output / f"{name}.json"
-            path.write_text(json.dumps(result.to_dict(), indent=1) + "\n")
+            path = result.save(output)
             curves = {k: r.cmc for k, r in result.identification.items() if r.cmc.size}
             if curves:
                 save_figure(cmc_figure(curves), output / f"{name}_cmc.png")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from frfw.errors import FrfwError, nearest
 from frfw.evaluation import templates
 from frfw.evaluation.aligned import LandmarkImages
 from frfw.evaluation.cache import EmbeddingCache
-from frfw.evaluation.extraction import Embed, Extraction, extract
+from frfw.evaluation.extraction import Embed, Extraction, Stop, extract
 from frfw.evaluation.identification import IdentificationResult, identify, read_people
 from frfw.evaluation.images import ImageList
 from frfw.evaluation.stream import StreamResult
 from frfw.evaluation.table import percent, text_table
+
+Rows = Callable[[ImageList, bool], NDArray[np.float32]]  # images, normalised? -> embeddings
 
 log = logging.getLogger("frfw.evaluation")
 
@@ -66,6 +69,13 @@ class ProtocolResult:
             for point in found.operating_points:
                 known[f"{prefix}tpir_at_fpir_{point.target:g}"] = point.tar
         return {name: float(value) for name, value in known.items() if value is not None}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `<name>.json`; return its path."""
+        path = Path(folder) / f"{self.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+        return path
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain types, fit for JSON."""
@@ -133,24 +143,29 @@ def score_protocol(
     source: Mapping[str, Any],
     how: Extraction,
     cache: EmbeddingCache | None = None,
+    stop: Stop | None = None,
 ) -> ProtocolResult:
     """Score one set of `kind` identification or templates; call it on every rank.
 
     Raises:
+        Stopped: `stop`, which is asked between batches, said so.
         FrfwError: another kind, an unknown key, a missing file, images that cannot be read.
     """
     _check_keys(name, source)
     score = _identification if source["kind"] == "identification" else _templates
-    return score(embed, name, source, how, cache)
+
+    def rows(files: ImageList, normalise: bool) -> NDArray[np.float32]:
+        def make() -> NDArray[np.float32]:
+            return extract(embed, files, how, normalise=normalise, stop=stop)
+
+        return (
+            cache.get(files, how, make, "" if normalise else "not normalised") if cache else make()
+        )
+
+    return score(rows, name, source)
 
 
-def _identification(
-    embed: Embed,
-    name: str,
-    source: Mapping[str, Any],
-    how: Extraction,
-    cache: EmbeddingCache | None,
-) -> ProtocolResult:
+def _identification(embed: Rows, name: str, source: Mapping[str, Any]) -> ProtocolResult:
     sides = []
     for key in ("gallery", "probe"):
         sides.append(read_people(source[key], bool(source.get("skip_missing"))))
@@ -162,7 +177,7 @@ def _identification(
             f"{min(map(str, both))}: a search would find the very image"
         )
     files = ImageList([*enrolled, *asked], name)
-    rows = _rows(embed, files, how, cache, normalise=True)
+    rows = embed(files, True)
     result = identify(
         rows[: len(enrolled)], who, rows[len(enrolled) :], whose, name=name, **_open_set(source)
     )
@@ -170,18 +185,12 @@ def _identification(
     return ProtocolResult(name, "identification", None, {"gallery": result}, ranks)
 
 
-def _templates(
-    embed: Embed,
-    name: str,
-    source: Mapping[str, Any],
-    how: Extraction,
-    cache: EmbeddingCache | None,
-) -> ProtocolResult:
+def _templates(embed: Rows, name: str, source: Mapping[str, Any]) -> ProtocolResult:
     meta, prefix = Path(source["meta"]), source["prefix"]
     listed = templates.read_media(meta / f"{prefix}_face_tid_mid.txt")
     names, where = np.unique(listed.names, return_inverse=True)
     images, weights = _faces(name, names, source, meta / f"{prefix}_name_5pts_score.txt")
-    rows = _rows(embed, images, how, cache, normalise=False)
+    rows = embed(images, False)
     bank = templates.pool_templates(
         rows[where],
         listed,
@@ -248,17 +257,6 @@ def _faces(
         raise FrfwError(f"{detections} has no line for {names[wrong[0]]}")
     images = ImageList(files, name) if aligned else LandmarkImages(files, points[found], name)
     return images, scores[found] if weighed else None
-
-
-def _rows(
-    embed: Embed, files: ImageList, how: Extraction, cache: EmbeddingCache | None, normalise: bool
-) -> NDArray[np.float32]:
-    def make() -> NDArray[np.float32]:
-        return extract(embed, files, how, normalise=normalise)
-
-    if cache is None:
-        return make()
-    return cache.get(files, how, make, extra="" if normalise else "not normalised")
 
 
 def protocol_table(result: ProtocolResult) -> str:

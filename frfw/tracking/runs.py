@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from frfw.errors import FrfwError
+from frfw.tracking.headline import headline
 
 _FIRST_FILES = ("metrics.jsonl", "config.yaml", "result.json")
 
@@ -43,6 +44,7 @@ class Run:
     environment: dict[str, Any] = field(default_factory=dict)
     curves: dict[str, Curve] = field(default_factory=dict)
     evaluation: dict[str, dict[str, Any]] = field(default_factory=dict)
+    protocols: dict[str, dict[str, Any]] = field(default_factory=dict)  # identification, templates
     robustness: dict[str, Any] | None = None
     result: dict[str, Any] = field(default_factory=dict)
 
@@ -91,8 +93,40 @@ class Run:
         """Names of the verification sets that the run was scored on."""
         logged = [n.split("/")[1] for n in self.curves
                   if n.startswith("val/") and n.endswith("/accuracy")]  # fmt: skip
-        told = list(self.result.get("metrics") or {})
+        told = [n for n, f in (self.result.get("metrics") or {}).items() if "accuracy" in f]
         return list(dict.fromkeys([*logged, *told, *self.evaluation]))
+
+    @property
+    def headlines(self) -> dict[str, str]:
+        """The figure that stands for each identification or template set, by the set's name."""
+        figures: dict[str, dict[str, Any]] = {}
+        for key in self.curves:
+            if key.startswith("val/") and key.count("/") == 2:
+                figures.setdefault(key.split("/")[1], {})[key.split("/")[2]] = None
+        for name, own in (self.result.get("metrics") or {}).items():
+            figures.setdefault(name, {}).update(own)
+        for name, content in self.protocols.items():
+            figures.setdefault(name, {}).update(content.get("figures") or {})
+        found = {name: headline(own) for name, own in figures.items()}
+        return {name: best for name, best in found.items() if best and best != "accuracy"}
+
+    @property
+    def protocol_sets(self) -> list[str]:
+        """Names of the sets that are no pair lists."""
+        return list(self.headlines)
+
+    def score(self, name: str) -> float | None:
+        """Return the figure that stands for a set: the accuracy of pairs, else its headline."""
+        figure = self.headlines.get(name)
+        if figure is None:
+            return self.accuracy(name)
+        saved = (self.protocols.get(name, {}).get("figures") or {}).get(figure)
+        if saved is None:
+            saved = ((self.result.get("metrics") or {}).get(name) or {}).get(figure)
+        curve = self.curves.get(f"val/{name}/{figure}")
+        if saved is None and curve is not None:
+            saved = curve.last
+        return None if saved is None else float(saved)
 
 
 def is_run(folder: Path) -> bool:
@@ -113,13 +147,14 @@ def load_run(folder: str | Path) -> Run:
         raise FrfwError(
             f"{folder}: this is no run folder (no config.yaml, metrics.jsonl or result.json in it)"
         )
-    evaluation, robustness = _read_evaluation(folder / "evaluation")
+    evaluation, protocols, robustness = _read_evaluation(folder / "evaluation")
     return Run(
         folder=folder.resolve(),
         config=_read_config(folder / "config.yaml"),
         environment=_read_json(folder / "environment.json") or {},
         curves=read_metrics(folder / "metrics.jsonl"),
         evaluation=evaluation,
+        protocols=protocols,
         robustness=robustness,
         result=_read_json(folder / "result.json") or {},
     )
@@ -182,13 +217,15 @@ def _read_json(path: Path) -> Any:
         raise FrfwError(f"{path}: not readable as JSON ({error})") from error
 
 
-def _read_evaluation(folder: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
-    """Read every `<set>.json`; the robustness table has its own shape and is kept apart."""
-    results, robustness = {}, None
+def _read_evaluation(folder: Path) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    """Read every `<set>.json`: pair sets, other sets, and the robustness table."""
+    results, protocols, robustness = {}, {}, None
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         content = _read_json(path)
         if path.stem == "robustness":
             robustness = content
         elif isinstance(content, dict) and "accuracy" in content:
             results[path.stem] = content
-    return results, robustness
+        elif isinstance(content, dict) and content.get("kind") in ("identification", "templates"):
+            protocols[path.stem] = content
+    return results, protocols, robustness

@@ -17,11 +17,13 @@ from frfw.evaluation import (
     open_sets,
 )
 from frfw.evaluation.extraction import Stopped
+from frfw.evaluation.protocols import ProtocolResult
 from frfw.tracking.projector import choose_identities
 from frfw.tracking.worst import store_worst
 from frfw.training import batchnorm
 from frfw.training.distributed import barrier
 from frfw.training.fingerprint import weights_fingerprint
+from frfw.training.protocol_scores import ProtocolScores, in_one_line, mean_headline
 
 if TYPE_CHECKING:
     from frfw.training.trainer import Trainer
@@ -30,7 +32,7 @@ _PROJECTED = (12, 8)  # identities and images of each for TensorBoard's projecto
 
 
 class Validator:
-    """Scores the current network on the run's pair sets; keeps which step was the best.
+    """Scores the current network on the run's sets; keeps which step was the best.
 
     With `trainer.ema` the averaged weights are scored. A named set that is missing was skipped
     with a warning when the sets were opened.
@@ -39,7 +41,9 @@ class Validator:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._options = trainer.config.get("evaluation") or {}
-        self.sets: dict[str, PairSet] = open_sets(self._options.get("sets") or {})
+        sets = self._options.get("sets") or {}
+        self.sets: dict[str, PairSet] = open_sets(sets)
+        self.protocols = ProtocolScores(sets)
 
     @property
     def network(self) -> nn.Module:
@@ -57,23 +61,26 @@ class Validator:
         batchnorm.average_statistics(trainer.parts.backbone, trainer.ranks)
         last = trainer.step == trainer.plan.steps
         try:
-            results = self._score()
+            results, searches = self._score()
         except Stopped:
             trainer.recorder.message(f"step {trainer.step}: evaluation abandoned, to be made good")
             return False
-        if results:
-            self._log(results)
+        if results or searches:
+            self._log(results, searches)
         if last and trainer.ranks.is_main:
             self._keep(results)
+            self.protocols.keep(
+                searches, trainer.folder.evaluation, trainer.recorder.tracker, trainer.step
+            )
             if trainer.settings["embeddings"]:
                 self._project()
         barrier(trainer.ranks)  # rank 0 may draw for longer than the others wait in a collective
         return True
 
-    def _score(self) -> dict[str, VerificationResult]:
+    def _score(self) -> tuple[dict[str, VerificationResult], dict[str, ProtocolResult]]:
         network, options = self.network, self._options
-        if not self.sets:
-            return {}
+        if not self.sets and not self.protocols.sets:
+            return {}, {}
         how = Extraction(
             size=self._trainer.parts.preprocessing.size,
             flip=options["flip"],
@@ -82,18 +89,21 @@ class Validator:
             device=str(self._trainer.ranks.device),
             workers=options["workers"],
         )
+        cache, stop = self._cache() if self._is_last else None, self._trainer.stop.agreed
         training = network.training
         network.eval()
         try:
-            return evaluate_sets(
+            pairs = evaluate_sets(
                 self._embed,
                 self.sets,
                 how,
                 folds=options["folds"],
                 bootstrap=options["bootstrap"] if self._is_last else 0,
                 seed=options["seed"],
-                cache=self._cache() if self._is_last else None,
+                cache=cache,
+                stop=stop,
             )
+            return pairs, self.protocols.score(self._embed, how, cache, stop)
         finally:
             network.train(training)
 
@@ -112,19 +122,26 @@ class Validator:
         mean, std = parts.preprocessing.mean, parts.preprocessing.std
         return self.network(parts.model.pixels(images, mean, std))
 
-    def _log(self, results: dict[str, VerificationResult]) -> None:
+    def _log(
+        self, results: dict[str, VerificationResult], searches: dict[str, ProtocolResult]
+    ) -> None:
         trainer = self._trainer
-        scalars: dict[str, float] = {}
-        for name, result in results.items():
-            scalars |= {f"val/{name}/{k}": float(v) for k, v in figures(result).items()}
-            trainer.metrics[name] = figures(result)
+        found = {name: figures(result) for name, result in results.items()}
+        found |= {name: result.figures() for name, result in searches.items()}
+        trainer.metrics |= found
+        scalars = {f"val/{name}/{k}": v for name, own in found.items() for k, v in own.items()}
         trainer.recorder.tracker.scalars(trainer.step, scalars)
         words = ", ".join(f"{n} {100 * r.accuracy:.2f} %" for n, r in results.items())
-        trainer.recorder.message(f"step {trainer.step}: verification {words}")
-        mean = float(np.mean([r.accuracy for r in results.values()]))
+        told = f"verification {words}" if results else ""
+        told += ("; " if results and searches else "") + in_one_line(searches)
+        trainer.recorder.message(f"step {trainer.step}: {told}")
+        if results:
+            metric, mean = "mean accuracy", float(np.mean([r.accuracy for r in results.values()]))
+        else:  # without pairs, the searches decide which step is the best
+            metric, mean = "mean headline figure", mean_headline(searches)
         best = trainer.best["value"]
-        if best is None or mean > best:
-            trainer.best = {"metric": "mean accuracy", "value": mean, "step": trainer.step}
+        if mean is not None and (best is None or mean > best):
+            trainer.best = {"metric": metric, "value": mean, "step": trainer.step}
 
     def _keep(self, results: dict[str, VerificationResult]) -> None:
         from frfw.evaluation.plots import histogram_figure, roc_figure

@@ -11,7 +11,7 @@ from frfw.errors import FrfwError
 from frfw.evaluation import EmbeddingCache, Extraction
 from frfw.evaluation.aligned import LandmarkImages
 from frfw.evaluation.plots import cmc_figure, save_figure
-from frfw.evaluation.protocols import protocol_table, score_protocol
+from frfw.evaluation.protocols import open_protocols, protocol_table, score_protocol
 
 # Points where the template has them, so that aligning a 32-pixel face leaves it as it is.
 IN_PLACE = " ".join(f"{x:.6f}" for x in Alignment(size=32).target().ravel())
@@ -47,6 +47,34 @@ def test_identification_from_lists(people, tmp_path):
     assert found.tpir_at_fpir[0.25] > 0.5
     assert "rank-2" in protocol_table(result)
     assert save_figure(cmc_figure({"gallery": found.cmc}), tmp_path / "cmc.png").stat().st_size
+
+
+def test_figures_have_the_names_that_logs_use(people, tmp_path):
+    result = score_protocol(embed, "search", lists(people, 8) | {"fpir": [0.25, 1e-9]}, HOW)
+    assert set(result.figures()) == {"rank_1", "rank_5", "rank_10", "tpir_at_fpir_0.25"}
+    templates = score_protocol(embed, "x", ijb(people, tmp_path), HOW).figures()
+    assert {"auc", "eer", "tar_at_far_0.1", "rank_1"} <= set(templates)
+
+
+def test_missing_protocol_sets_are_passed_over_unless_alone(people, caplog):
+    source = lists(people, 8)
+    gone = source | {"gallery": str(people / "none.csv")}
+    assert list(open_protocols({"a": source, "b": gone, "lfw": "lfw.bin"})) == ["a"]
+    assert "b is skipped" in caplog.text
+    with pytest.raises(FrfwError, match=r"evaluation set b: .*none\.csv does not exist"):
+        open_protocols({"b": gone})
+    with pytest.raises(FrfwError, match=r"evaluation\.sets\.b\.gallery is not set"):
+        open_protocols({"a": source, "b": source | {"gallery": None}})
+
+
+def test_listed_images_that_are_missing_are_left_out(people, caplog):
+    source = lists(people, 8)
+    (people / "p00" / "p00_0002.png").unlink()
+    with pytest.raises(FrfwError, match=r"1 of 36 images are missing: .*p00_0002\.png; --skip"):
+        score_protocol(embed, "search", source, HOW)
+    result = score_protocol(embed, "search", source | {"skip_missing": True}, HOW)
+    assert result.identification["gallery"].mated == 23
+    assert "1 of 36 images are missing" in caplog.text
 
 
 def test_images_in_gallery_and_probes_are_refused(people):

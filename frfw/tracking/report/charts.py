@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from frfw.tracking.runs import Curve
 
 WIDTH, HEIGHT = 372, 214  # points
+WIDE = 797  # over two columns of the page
 SOLID, DASHED = -1, -2
 SERIES = 8  # colours of the style sheet: --s0 .. --s7
 _INK, _SOFT, _GRID = "#010203", "#010204", "#010205"
@@ -66,6 +67,20 @@ class Chart:
     # Name, colour (or SOLID or DASHED for a line in the colour of text) and value.
     legend: list[tuple[str, int, str]] = field(default_factory=list)
     note: str = ""
+    wide: str = ""  # the same drawing for two columns, where the page has room
+    redraw: Callable[[int], str] | None = field(default=None, repr=False)
+
+
+def spread(charts: list[Chart]) -> list[Chart]:
+    """Let the first chart, and the last where needed, take two columns so that rows of three fill.
+
+    The first of a section is what one looks at first, so it may be the largest.
+    """
+    chosen = {0: [], 1: [0, -1], 2: [0]}[len(charts) % 3]
+    for chart in {id(charts[i]): charts[i] for i in chosen}.values():
+        if chart.redraw is not None:
+            chart.wide = chart.redraw(WIDE)
+    return charts
 
 
 def colour(index: int) -> str:
@@ -89,27 +104,29 @@ def draw(
     margins: tuple[int, int, int, int] = (44, 10, 8, 36),
 ) -> Chart:
     """Let `plot` draw on axes of the house's style, and return the drawing as inline SVG."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH / 72, height / 72))
-        figure.patch.set_alpha(0)
-        axes = figure.subplots()
-        axes.patch.set_alpha(0)
-        axes.grid(axis="x", visible=False)
-        plot(axes)
-        axes.set_xlabel(xlabel)
-        # Fixed margins, in points: room for "100 %" and for a line of text under the ticks.
-        left, right, top, bottom = margins
-        axes.set_position(
-            (left / WIDTH, bottom / height, 1 - (left + right) / WIDTH, 1 - (top + bottom) / height)
-        )
-        svg = _inline(figure, title)
-    return Chart(title, svg, list(legend), note)
+    left, right, top, bottom = margins
+
+    def svg(width: int) -> str:
+        with mpl.rc_context(_STYLE):
+            figure = Figure(figsize=(width / 72, height / 72))
+            figure.patch.set_alpha(0)
+            axes = figure.subplots()
+            axes.patch.set_alpha(0)
+            axes.grid(axis="x", visible=False)
+            plot(axes)
+            axes.set_xlabel(xlabel)
+            # Fixed margins, in points: room for "100 %" and for a line of text under the ticks.
+            wide, high = 1 - (left + right) / width, 1 - (top + bottom) / height
+            axes.set_position((left / width, bottom / height, wide, high))
+            return _inline(figure, title, f"{title} {width}")
+
+    return Chart(title, svg(WIDTH), list(legend), note, redraw=svg)
 
 
-def _inline(figure: Figure, title: str) -> str:
+def _inline(figure: Figure, title: str, salt: str) -> str:
     buffer = io.StringIO()
     # The salt keeps ids of different charts apart: they all end up in one document.
-    with mpl.rc_context({"svg.hashsalt": title}):
+    with mpl.rc_context({"svg.hashsalt": salt}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from frfw.tracking.paired import holm, sign_flip
-from frfw.tracking.report.compare_charts import accuracy_by_key, overlaid, rocs
+from frfw.tracking.report.charts import spread
+from frfw.tracking.report.compare_charts import (
+    accuracy_by_key,
+    accuracy_by_setting,
+    overlaid,
+    rocs,
+)
 from frfw.tracking.report.facts import plain
 from frfw.tracking.report.page import write_page
 from frfw.tracking.report.settings import Setting, find_runs, label, settings
@@ -37,25 +43,36 @@ def write_comparison(
     if path is None:
         path = only / "report.html" if only else runs[0].folder.parent / "comparison.html"
     compared = settings(runs)
-    sets = list(dict.fromkeys(name for run in runs for name in run.sets))
+    sets = list(dict.fromkeys(n for run in runs for n in (*run.sets, *run.protocol_sets)))
+    if only and (only / "study.db").is_file():  # a search: the best first
+        compared.sort(key=lambda s: -_mean_score(s, sets))
     lost = [run for run in runs if run.status in ("diverged", "failed")]
+    pruned = sum(run.status == "pruned" for run in runs)
+    by_key = accuracy_by_key(compared, sets)
     content = {
         "title": title or (only.name if only else f"{len(runs)} runs"),
         "chips": [
             ("runs", str(len(runs))),
             ("settings", str(len(compared))),
             ("seeds", str(len({str(run.seed) for run in runs}))),
+            *([("pruned", str(pruned))] if pruned else []),
             *([("came to nothing", str(len(lost)))] if lost else []),
         ],
         "table": result_table(compared, sets),
         "differences": difference_table(compared),
-        "by_key": accuracy_by_key(compared, sets),
-        "curves": overlaid(compared),
-        "rocs": rocs(compared, sets),
+        "by_key": spread(by_key or accuracy_by_setting(compared, sets)),
+        "by_key_title": "Accuracy by swept key" if by_key else "Accuracy by setting",
+        "curves": spread(overlaid(compared)),
+        "rocs": spread(rocs(compared, sets)),
         "runs": run_table(runs, sets),
         "lost": [(run.name, run.status, str(run.result.get("error") or "")) for run in lost],
     }
     return write_page("compare.html.j2", Path(path), content)
+
+
+def _mean_score(setting: Setting, sets: list[str]) -> float:
+    means = [values.mean() for name in sets if len(values := setting.accuracies(name))]
+    return float(np.mean(means)) if means else -1.0
 
 
 def result_table(compared: list[Setting], sets: list[str]) -> dict[str, Any]:
@@ -145,7 +162,7 @@ def run_table(runs: list[Run], sets: list[str]) -> dict[str, Any]:
         bad = "bad" if run.status in ("diverged", "failed") else ""
         minutes = run.result.get("minutes")
         cells = [(run.status, "", bad)]
-        cells += [(percent(run.accuracy(name)), "", "") for name in sets]
+        cells += [(percent(run.score(name)), "", "") for name in sets]
         cells.append((f"{minutes:.1f}" if isinstance(minutes, int | float) else "–", "", ""))
         rows.append((run.name, cells))
     return {"columns": ["status", *sets, "minutes"], "rows": rows, "notes": []}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from frfw.tracking.headline import in_words
 from frfw.tracking.report.charts import (
     SERIES,
     Chart,
@@ -14,6 +15,7 @@ from frfw.tracking.report.charts import (
     draw,
     ink,
     percent_axis,
+    power_axis,
     smooth,
     step_axis,
     thin,
@@ -22,6 +24,7 @@ from frfw.tracking.report.settings import Setting, is_number, label, numeric_key
 from frfw.tracking.report.verification import SetScores, load_scores, roc_chart
 from frfw.tracking.runs import Curve
 
+_ROWS = 24  # settings in one chart
 _CURVES = {
     "train/loss": ("Loss", False),
     "head/accuracy_no_margin": ("Training accuracy without margin", True),
@@ -54,8 +57,10 @@ def _by_key(compared: list[Setting], key: str, name: str) -> Chart | None:
             rest = {k: v for k, v in setting.keys.items() if k != key}
             lines.setdefault(label(rest) or "accuracy", []).append(setting)
     lines = {k: v for k, v in lines.items() if any(len(s.accuracies(name)) for s in v)}
+    if len(lines) > SERIES:
+        return _scatter(compared, key, name)
     several = any(sum(len(s.accuracies(name)) > 0 for s in v) > 1 for v in lines.values())
-    if not several or len(lines) > SERIES:
+    if not several:
         return None
     lost = [(i, s) for i, found in enumerate(lines.values()) for s in found
             if len(s.good) < len(s.runs)]  # fmt: skip
@@ -84,7 +89,85 @@ def _by_key(compared: list[Setting], key: str, name: str) -> Chart | None:
         note += ", ± standard deviation; small dots are single runs"
     note += "."
     note += " ×: a run diverged or failed." if lost else ""
-    title = f"Accuracy on {name} by {key}"
+    title = f"{figure_on(compared, name)} by {key}"
+    return draw(title, plot, legend=legend, xlabel=key, note=note, height=240)
+
+
+def accuracy_by_setting(compared: list[Setting], sets: list[str]) -> list[Chart]:
+    """Draw a row a setting on every set, for settings that no number tells apart."""
+    if not 1 < len(compared) <= _ROWS:
+        return []
+    charts = [_dots(compared, name) for name in sets]
+    return [chart for chart in charts if chart is not None]
+
+
+def _dots(compared: list[Setting], name: str) -> Chart | None:
+    scored = [(i, s) for i, s in enumerate(compared) if len(s.accuracies(name))]
+    if len(scored) < 2:
+        return None
+
+    def plot(axes: Axes) -> None:
+        for row, setting in scored:
+            values = setting.accuracies(name)
+            spread = values.std(ddof=1) if len(values) > 1 else 0.0
+            axes.errorbar(values.mean(), -row, xerr=spread, color=colour(0), marker="o", ms=6.5,
+                          capsize=3, lw=1.8)  # fmt: skip
+            if len(values) > 1:
+                axes.plot(values, [-row] * len(values), ".", color=colour(0), alpha=0.55, ms=7)
+        low = axes.get_xlim()[0]
+        for row, setting in enumerate(compared):
+            if any(r.status in ("diverged", "failed") for r in setting.runs):
+                axes.plot(low, -row, "x", color=colour(6), ms=8, mew=2, clip_on=False)
+        names = [s.label if len(s.label) < 19 else s.label[:17] + "…" for s in compared]
+        axes.set_yticks([-row for row in range(len(compared))], names)
+        axes.set_ylim(0.5 - len(compared), 0.5)
+        axes.grid(axis="x", visible=True)
+        percent_axis(axes, "x")
+
+    lost = any(len(s.good) < len(s.runs) for s in compared)
+    note = "Mean over seeds, ± standard deviation; small dots are single runs."
+    note += " ×: a run diverged or failed." if lost else ""
+    return draw(f"{figure_on(compared, name)} by setting", plot, note=note,
+                height=max(150, 60 + 26 * len(compared)), margins=(128, 14, 8, 30))  # fmt: skip
+
+
+def figure_on(compared: list[Setting], name: str) -> str:
+    """Say what is shown of a set: `Accuracy on lfw`, `Rank 1 on search`."""
+    heads = [run.headlines.get(name) for s in compared for run in s.runs]
+    words = next((in_words(head) for head in heads if head), "accuracy")
+    return f"{words[0].upper()}{words[1:]} on {name}"
+
+
+def _scatter(compared: list[Setting], key: str, name: str) -> Chart | None:
+    """Draw a dot a setting where nearly each has values of its own, as in a search."""
+    shown = [s for s in compared if is_number(s.keys.get(key))]
+    word = next((k for s in compared for k, v in s.keys.items() if not is_number(v)), None)
+    kinds = {v: i for i, v in enumerate(dict.fromkeys(str(s.keys.get(word)) for s in shown))}
+    if len(kinds) > SERIES:
+        word, kinds = None, {}
+    scored = [s for s in shown if len(s.accuracies(name))]
+    lost = [s for s in shown if any(r.status in ("diverged", "failed") for r in s.runs)]
+    if len(scored) < 2:
+        return None
+
+    def plot(axes: Axes) -> None:
+        for setting in scored:
+            index = kinds.get(str(setting.keys.get(word)), 0)
+            mean = setting.accuracies(name).mean()
+            axes.plot(setting.keys[key], mean, "o", color=colour(index), ms=6.5, alpha=0.8)
+        foot = axes.get_ylim()[0]
+        for setting in lost:
+            index = kinds.get(str(setting.keys.get(word)), 0)
+            axes.plot(setting.keys[key], foot, "x", color=colour(index), ms=8, mew=2)
+        places = [s.keys[key] for s in shown]
+        if min(places) > 0 and max(places) / min(places) > 20:
+            axes.set_xscale("log")
+            power_axis(axes)
+        percent_axis(axes)
+
+    legend = [(kind, i, "") for kind, i in kinds.items()] if word else []
+    note = "A dot a setting." + (" ×: a run diverged or failed." if lost else "")
+    title = f"{figure_on(compared, name)} by {key}"
     return draw(title, plot, legend=legend, xlabel=key, note=note, height=240)
 
 
@@ -104,13 +187,11 @@ def _errorbars(
 
 def overlaid(compared: list[Setting]) -> list[Chart]:
     """Draw every logged number over all settings: mean over seeds, least to greatest as a band."""
-    names = {
-        name: (f"Accuracy on {name.split('/')[1]}", True)
-        for setting in compared
-        for run in setting.runs
-        for name in run.curves
-        if name.startswith("val/") and name.endswith("/accuracy")
-    }
+    names = {}
+    for run in (run for setting in compared for run in setting.runs):
+        for name in (*run.sets, *run.protocol_sets):
+            curve = f"val/{name}/{run.headlines.get(name, 'accuracy')}"
+            names[curve] = (figure_on(compared, name), True)
     charts = [_overlay(compared, name, *told) for name, told in {**names, **_CURVES}.items()]
     return [chart for chart in charts if chart is not None]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
+from frfw.tracking.headline import headline, in_words
 from frfw.tracking.report.charts import (
     Chart,
     colour,
@@ -31,6 +32,7 @@ def training_charts(curves: Curves) -> list[Chart]:
         }, percent=True, smoothed=True,
             note="Share of the batch whose own class scores highest, before and after the margin."),
         _validation(curves),
+        _searches(curves),
         _cosines(curves),
         _state_and_modulation(curves),
         _lines(curves, "Hard negatives", {"head/hard_share": "share of negatives"}, percent=True,
@@ -104,6 +106,18 @@ def _validation(curves: Curves) -> Chart | None:
         if name.startswith("val/") and name.endswith("/accuracy")
     }
     return _lines(curves, "Verification accuracy", names, percent=True)
+
+
+def _searches(curves: Curves) -> Chart | None:
+    """Identification and template sets, each by the figure that stands for it."""
+    figures: dict[str, dict[str, None]] = {}
+    for name in curves:
+        if name.startswith("val/") and name.count("/") == 2:
+            figures.setdefault(name.split("/")[1], {})[name.split("/")[2]] = None
+    heads = {name: head for name, own in figures.items() if (head := headline(own))}
+    names = {f"val/{name}/{head}": f"{name}, {in_words(head)}"
+             for name, head in heads.items() if head != "accuracy"}  # fmt: skip
+    return _lines(curves, "Identification and templates", names, percent=True)
 
 
 def _band(axes: Axes, low: Curve, high: Curve, index: int) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from frfw.tracking.report import facts, verification
+from frfw.tracking.report.charts import spread
 from frfw.tracking.report.curves import training_charts
 from frfw.tracking.report.page import write_page
+from frfw.tracking.report.protocols import protocol_tiles, protocols
 from frfw.tracking.report.robustness import robustness
 from frfw.tracking.runs import load_run
 
@@ -33,12 +35,17 @@ def write_report(run_dir: str | Path, path: str | Path | None = None) -> Path:
         "headline": facts.headline(run),
         "chips": facts.chips(run),
         "error": run.result.get("error"),
-        "tiles": verification.tiles(run),
+        "tiles": verification.tiles(run) + protocol_tiles(run),
         "table": verification.table(run),
         "groups": verification.group_tables(run),
-        "training": training_charts(run.curves),
-        "roc": verification.roc_chart([scores for scores, _ in scored]),
-        "histograms": [verification.histogram(*both) for both in scored],
+        "protocols": protocols(run),
+        "training": spread(training_charts(run.curves)),
+        "scores": spread(
+            [
+                *filter(None, [verification.roc_chart([scores for scores, _ in scored])]),
+                *(verification.histogram(*both) for both in scored),
+            ]
+        ),
         "worst": verification.worst_sets(run),
         "robustness": robustness(run.robustness),
         "settings": facts.settings(run.config),

@@ -47,11 +47,11 @@ class Setting:
 
     @property
     def good(self) -> list[Run]:
-        return [run for run in self.runs if run.status not in ("diverged", "failed")]
+        return [r for r in self.runs if r.status not in ("diverged", "failed", "pruned")]
 
     def accuracies(self, name: str) -> np.ndarray:
-        """Return the accuracy on a set of every run that has one and did not diverge."""
-        found = [run.accuracy(name) for run in self.good]
+        """Return what every run that came to its end scored on a set (`Run.score`)."""
+        found = [run.score(name) for run in self.good]
         return np.array([a for a in found if a is not None])
 
 

@@ -61,17 +61,24 @@ def tiles(run: Run) -> list[dict[str, Any]]:
         spread = figures.get("standard_error")
         if interval:
             low, high = (percent(end, 1) for end in interval)
-            told = (
-                f"95\N{NO-BREAK SPACE}% interval {low}\N{NO-BREAK SPACE}–\N{NO-BREAK SPACE}{high}"
-            )
+            told = f"95 % in {low} – {high}".replace(" ", "\N{NO-BREAK SPACE}")
         else:
             told = f"± {percent(spread)} standard error" if spread is not None else ""
         pairs = figures.get("pair_count")
         found.append({
             "name": name, "figure": percent(accuracy), "told": told,
             "pairs": f"{pairs:,} pairs" if pairs else "",
+            "bar": _bar(accuracy, interval or (spread and (accuracy - spread, accuracy + spread))),
         })  # fmt: skip
     return found
+
+
+def _bar(accuracy: float | None, ends: Any) -> tuple[float, float, float] | None:
+    """Return where the interval begins, its width, and the figure, in % of 50 .. 100 %."""
+    if accuracy is None or not ends:
+        return None
+    low, high, at = (min(max(200 * x - 100, 0.0), 100.0) for x in (*ends, accuracy))
+    return round(low, 1), round(max(high - low, 0.5), 1), round(at, 1)
 
 
 def table(run: Run) -> dict[str, Any]:
@@ -84,7 +91,7 @@ def table(run: Run) -> dict[str, Any]:
              for p in f.get("operating_points") or () if p.get("tar") is not None}  # fmt: skip
     shown = [t for t in targets if t in known]
     columns = ["accuracy", "exact", "AUC", "EER", *(f"TAR at FAR {power(t)}" for t in shown)]
-    rows, notes = [], []
+    rows, notes = [], {}
     for name, figures in evaluated(run):
         points = {p["target"]: p for p in figures.get("operating_points") or ()}
         cells = [_cell(figures, "accuracy", figures.get("standard_error"))]
@@ -92,8 +99,10 @@ def table(run: Run) -> dict[str, Any]:
         cells += [_tar_cell(figures, points.get(t)) for t in shown]
         rows.append((name, cells))
         said = _far_note(points)
-        notes += [f"{name}: {said}"] if said else []
-    return {"columns": columns, "rows": rows, "notes": notes}
+        if said:
+            notes.setdefault(said, []).append(name)
+    told = [f"{', '.join(names)}: {said}" for said, names in notes.items()]
+    return {"columns": columns, "rows": rows, "notes": told}
 
 
 def evaluated(run: Run) -> list[tuple[str, dict[str, Any]]]:
