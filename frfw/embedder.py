@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from frfw.errors import FrfwError
 from frfw.training import checkpoint
 from frfw.training.build import build_backbone
 from frfw.training.distributed import choose_device
+from frfw.training.fingerprint import weights_fingerprint
 from frfw.training.resume import load_weights
 
 
@@ -50,11 +50,7 @@ class Embedder:
     @property
     def fingerprint(self) -> str:
         """16 hex digits that change with any weight."""
-        digest = hashlib.blake2b(digest_size=8)
-        for name, value in sorted(self.backbone.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return weights_fingerprint(self.backbone)
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed (B, 3, H, W) uint8 RGB; returns (B, dim) float32, not normalised."""

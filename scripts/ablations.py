@@ -1,7 +1,6 @@
-r"""Run CurricularFace's ablations on synthetic faces and write their tables and plots.
+"""Run CurricularFace's ablations on synthetic faces and write their tables and plots.
 
-    python -m frfw.synthesize out=data/ablation size=48 identities=50 \
-        images_per_identity=20 pairs=300 sets=[lfw,cfp_fp]
+    python -m frfw.synthesize out=data/synthetic
     python scripts/ablations.py                    # every study; skips jobs that are done
     python scripts/ablations.py --study t --minutes 10
     python scripts/ablations.py --part 1/2 & python scripts/ablations.py --part 2/2

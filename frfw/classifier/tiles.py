@@ -15,7 +15,7 @@ DEFAULT_BUDGET = 1 << 30
 # stay in the cache, the blocks of rows in which its elements are worked on in the inner one.
 # Compiled loops read a tile twice only; fewer and larger tiles save the calls around them.
 _CPU_CLASSES, _CPU_BLOCK = 1024, 1 << 17
-_CPU_CLASSES_COMPILED = 4096
+_CPU_CLASSES_COMPILED = 16384
 _CPU_TILE = 1 << 22  # elements of a tile at most, so that memory does not grow with the batch
 # On a GPU a tile must be large enough to fill the device; it is worked on as one block.
 _GPU_TILE = 1 << 25
