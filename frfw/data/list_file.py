@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage
@@ -15,6 +15,9 @@ from frfw.data.manifest import read_manifest
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.strings import StringColumn
 from frfw.errors import FrfwError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd  # seconds to import, so at run time only where a list is read
 
 LANDMARKS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 
@@ -51,6 +54,8 @@ class ListDataset(Dataset):
         paths = table["path"].astype(str)
         self._check_paths(path, paths)
         self._paths = StringColumn.of(paths)
+        import pandas as pd
+
         codes, names = pd.factorize(table["identity"].astype(str), sort=True)
         self.labels, self.identity_names = codes.astype(np.int64), list(names)
         self.landmarks = _landmarks(path, table)
@@ -81,6 +86,8 @@ class ListDataset(Dataset):
 
 
 def _read(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
     try:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)

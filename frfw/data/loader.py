@@ -149,7 +149,9 @@ class Loader:
         if not hasattr(signal, "SIGUSR1"):
             return "(this system cannot dump the stack of another process)"
         for worker in getattr(self._iterator, "_workers", []):
-            if worker.pid and worker.is_alive():
+            # Its file is there once the worker listens; before, the signal would kill it.
+            listens = (Path(self._dumps.name) / f"{worker.pid}.txt").exists()
+            if listens and worker.is_alive():
                 os.kill(worker.pid, signal.SIGUSR1)
         time.sleep(0.5)
         return "\n".join(p.read_text() for p in sorted(Path(self._dumps.name).glob("*.txt")))

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import pandas as pd
 
 from frfw.data.dataset import Dataset
 from frfw.data.decode import IMAGE_SUFFIXES, BadImage
@@ -53,6 +52,8 @@ class TarDataset(Dataset):
         self._offset = np.array([row[1] for row in rows], np.int64)
         self._length = np.array([row[2] for row in rows], np.int64)
         self._names = StringColumn.of(names)
+        import pandas as pd  # seconds to import, so only here
+
         codes, identities = pd.factorize(np.array([row[3] for row in rows], object), sort=True)
         self.labels, self.identity_names = codes.astype(np.int64), [str(i) for i in identities]
         folder = path if path.is_dir() else path.parent

@@ -43,6 +43,7 @@ class PairSet:
         groups: (P,) names to report apart, or None.
         identities: (M,) int64 who is on each image, for intervals; linked through same pairs
             and repeated images where the set does not say.
+        identity_names: of each number in `identities`, where the set names its people.
         embeddings: (M, D), or None.
         details: what a reader of the figures should know, e.g. skipped or repeated pairs.
     """
@@ -54,6 +55,7 @@ class PairSet:
     folds: int | NDArray[np.int64] = 10
     groups: NDArray[np.str_] | None = None
     identities: NDArray[np.int64] | None = None
+    identity_names: list[str] | None = None
     embeddings: NDArray[np.floating] | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -152,13 +154,13 @@ def _from_list(listed: PairList, layout: str, name: str) -> PairSet:
         listed.fold if (listed.fold >= 0).all() else 10,
         listed.group,
         identities.astype(np.int64),
-        details={"identity_names": known.tolist()} if named else {},
+        known.tolist() if named else None,
     )
 
 
 def _restrict(found: PairSet, options: Mapping[str, Any]) -> None:
-    """Leave only the pairs of wanted identities; `identity_names` is not kept after this."""
-    names = found.details.pop("identity_names", None)
+    """Leave only the pairs of wanted identities."""
+    names = found.identity_names
     keep, exclude = options.get("keep"), options.get("exclude")
     if not keep and not exclude:
         return

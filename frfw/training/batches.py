@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ class Batches:
             prefetch=data["prefetch"],
             timeout=data["timeout"],
             bad_limit=data["bad_limit"],
+            context=_start_method(),
         )
 
     def close(self) -> None:
@@ -63,6 +65,15 @@ class Batches:
                 return
             self.waited = time.perf_counter() - started
             yield micro_batches
+
+
+def _start_method() -> str | None:
+    """fork where there is fork: a worker then starts at once.
+
+    A process that was spawned (trainer.devices=2) would spawn its workers too, and each would
+    import PyTorch first, for seconds.
+    """
+    return "fork" if "fork" in multiprocessing.get_all_start_methods() else None
 
 
 def _workers(asked: int | None, world: int) -> int:

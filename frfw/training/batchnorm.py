@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-from frfw.training.distributed import Ranks
+from frfw.training.distributed import Ranks, from_all
 
 _KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -67,6 +67,25 @@ def synchronise(module: nn.Module, ranks: Ranks) -> nn.Module:
         else:
             synchronise(child, ranks)
     return module
+
+
+def own_statistics(module: nn.Module, ranks: Ranks) -> list[dict[str, Tensor]] | None:
+    """Return every rank's running mean and variance by name, on the CPU; None of one process.
+
+    Averages do for shipping; for a run to go on exactly, each rank needs its own.
+    """
+    mine = {n: b.detach().cpu().clone() for n, b in module.named_buffers() if "running_" in n}
+    return from_all(ranks, mine) if ranks.world > 1 and mine else None
+
+
+@torch.no_grad()
+def take_own(module: nn.Module, ranks: Ranks, everyone: list[dict[str, Tensor]] | None) -> None:
+    """Put this rank's own statistics back; not where another number of ranks wrote them."""
+    if everyone is None or len(everyone) != ranks.world:
+        return
+    for name, buffer in module.named_buffers():
+        if name in everyone[ranks.rank]:
+            buffer.copy_(everyone[ranks.rank][name])
 
 
 @torch.no_grad()

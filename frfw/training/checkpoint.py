@@ -14,6 +14,8 @@ A checkpoint is one `.pt` file that `torch.load(weights_only=True)` reads. Its k
     config          the resolved config, a plain dict
     preprocessing   what was done to the pixels, a plain dict
     data            {"fingerprint", "classes", "images"}
+    rank_statistics each rank's own batch-norm statistics (of several processes), or None;
+                    `backbone` has their average
     head_shards     name of the folder beside the file that holds a sharded head, or None
 """
 

@@ -118,6 +118,15 @@ def from_all(ranks: Ranks, value: Any) -> list[Any]:
     return values
 
 
+def average(ranks: Ranks, value: torch.Tensor) -> torch.Tensor:
+    """Return the mean of `value` (a tensor on the ranks' device) over ranks, on every rank."""
+    if ranks.world == 1:
+        return value
+    total = value.clone()
+    dist.all_reduce(total)
+    return total / ranks.world
+
+
 def barrier(ranks: Ranks) -> None:
     """Wait until every rank is here, an hour if need be: rank 0 may be writing a large file."""
     if ranks.world > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from frfw.data.survey import quick_check
 from frfw.errors import FrfwError
-from frfw.training import rank_checks
+from frfw.training import overlap, rank_checks
 from frfw.training.distributed import from_main
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def check(trainer: Trainer) -> None:
     on_main(trainer, folder)
     if trainer.settings["check_data"]:
         on_main(trainer, images)
+        on_main(trainer, evaluation)
     announce(trainer)
 
 
@@ -59,6 +61,14 @@ def images(trainer: Trainer) -> None:
             f"the data would spoil the run: {'; '.join(found.problems)}. Look at it with "
             f"python -m frfw.data inspect {data['path']}; trainer.check_data=false trains anyway"
         )
+
+
+def evaluation(trainer: Trainer) -> None:
+    """Warn of identities and images that are trained on and scored on, and of doubtful pairs."""
+    path = trainer.config["data"].get("path")
+    sets = trainer.validator.sets
+    for line in overlap.warnings(trainer.parts.dataset, Path(path) if path else None, sets):
+        trainer.recorder.message(f"warning: {line}")
 
 
 def memory(trainer: Trainer) -> None:

@@ -93,7 +93,8 @@ class Recorder:
             if self._trainer.config["init_from"]:
                 for line in before_after(read_metrics(run / "metrics.jsonl")):
                     self.message(line)
-            self._report(run)
+            if self._trainer.settings["report"]:
+                self._report(run)
             self.message(f"TensorBoard: tensorboard --logdir {run / 'tensorboard'}")
 
     def _report(self, run: Path) -> None:

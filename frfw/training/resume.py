@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from frfw.errors import FrfwError
-from frfw.training import checkpoint, head_shards
+from frfw.training import batchnorm, checkpoint, head_shards
 from frfw.training.distributed import from_main
 
 if TYPE_CHECKING:
@@ -39,14 +39,18 @@ def prepare_folder(trainer: Trainer) -> None:
         raise FrfwError(problem)
 
 
-def save(trainer: Trainer) -> Path:
-    """Write `step_N.pt`, then let `last.pt` (and `best.pt`) be it; keep the newest few."""
+def save(trainer: Trainer, rank_statistics: list[dict[str, Any]] | None) -> Path:
+    """Write `step_N.pt`, then let `last.pt` (and `best.pt`) be it; keep the newest few.
+
+    Args:
+        rank_statistics: each rank's own batch-norm statistics; the backbone has their average.
+    """
     folder = trainer.folder.checkpoints
     path = folder / f"step_{trainer.step}.pt"
     shards = head_shards.save(trainer.parts, path)
     if trainer.ranks.is_main:
         content = collect(trainer)
-        content["head_shards"] = shards
+        content["head_shards"], content["rank_statistics"] = shards, rank_statistics
         checkpoint.save(content, path)
         checkpoint.alias(path, "last.pt")
         if trainer.best["step"] == trainer.step:
@@ -89,6 +93,7 @@ def collect(trainer: Trainer) -> checkpoint.Checkpoint:
             "images": len(parts.dataset),
         },
         "head_shards": None,
+        "rank_statistics": None,
     }
 
 
@@ -170,6 +175,7 @@ def load_into(trainer: Trainer, content: checkpoint.Checkpoint, path: Path) -> N
     """Put a checkpoint's content into the trainer's parts."""
     parts = trainer.parts
     load_weights(parts.model.backbone, content["backbone"], path)
+    batchnorm.take_own(parts.model.backbone, trainer.ranks, content.get("rank_statistics"))
     head_shards.load(parts, content, path)
     if parts.model.extra is not None:
         parts.model.extra.load_state_dict(content["extra_loss"])

@@ -13,7 +13,7 @@ from frfw.errors import FrfwError
 from frfw.training import batchnorm, preflight, rank_checks, resume, start_from
 from frfw.training.batches import Batches
 from frfw.training.build import Parts, build
-from frfw.training.distributed import Ranks, barrier
+from frfw.training.distributed import Ranks, average, barrier
 from frfw.training.faults import Diverged, FaultHandler
 from frfw.training.guards import StepGuard, clip_, global_norm
 from frfw.training.optimizer import set_lr
@@ -165,6 +165,7 @@ class Trainer:
         return norm, found_inf
 
     def _log(self, result: StepResult, lr: float, norm: torch.Tensor) -> None:
+        result.loss = average(self.ranks, result.loss)
         self.recorder.log(self.step, result, lr, norm, self.guard)
 
     def _due(self, key: str) -> bool:
@@ -184,8 +185,11 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of everything; the head's shards by all ranks, the rest by rank 0."""
-        batchnorm.average_statistics(self.parts.backbone, self.ranks)
-        resume.save(self)
+        backbone = self.parts.backbone
+        own = batchnorm.own_statistics(backbone, self.ranks)
+        batchnorm.average_statistics(backbone, self.ranks)
+        resume.save(self, own)
+        batchnorm.take_own(backbone, self.ranks, own)  # when it was saved changes nothing
         barrier(self.ranks)
 
     def epoch(self) -> float:

@@ -1,56 +1,45 @@
-"""One process = two processes = accumulation of two: the same mathematics everywhere."""
+"""One process = two = three = accumulation of two = tiled = sharded: the same mathematics."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
-from frfw.config import config_dir
-from frfw.training import checkpoint
+sys.path.insert(0, str(Path(__file__).parent))
+import plain_config
+import plain_run
 
-SCRIPT = Path(__file__).with_name("plain_run.py")
-LOSSES = {
-    "curricular": ["loss=curricular"],
-    "adaface_ohem_triplet": ["loss=adaface", "weighting=ohem", "extra_loss=triplet"],
-}
+TWO_LOSSES = ["loss=adaface", "weighting=ohem", "extra_loss=triplet"]
+CLIPPED = ["loss=curricular", "trainer.clip_norm=8"]
 
 
 def run(folder: Path, blobs: Path, processes: int, overrides: list[str]) -> dict:
-    """Train 20 steps and return the last checkpoint with the losses of all steps."""
-    given = [
-        f"data.path={blobs}", "data.workers=0", "trainer.device=cpu", "trainer.steps=20",
-        "trainer.global_batch_size=24", "trainer.log_every=1", "trainer.embeddings=false",
-        "trainer.threads=1", "trainer.check_data=false", "evaluation=[lfw]", "trainer.evaluate_every=1000",
-        "augment=none", "optimizer.base_lr=0.02",
-    ]  # fmt: skip
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        cfg = compose("train", overrides=[*given, *overrides])
-    config = OmegaConf.to_container(cfg, resolve=True)
-    config.pop("experiment", None)
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
-    launcher = [sys.executable]
-    if processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    done = subprocess.run(
-        [*launcher, str(SCRIPT), str(folder / "run"), str(folder / "config.json")],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
-    content = checkpoint.load(folder / "run" / "checkpoints" / "last.pt")
-    content["losses"] = [r["train/loss"] for r in map(json.loads, lines) if "train/loss" in r]
+    """Train 20 steps; return the last checkpoint, with a sharded head put together."""
+    config = plain_config.config_of(blobs, overrides)
+    if processes == 1:
+        plain_run.train(folder, config)
+    else:
+        plain_config.run_to_end(folder, config, processes)
+    content = plain_config.outcome(folder)
+    content["momentum"] = {
+        f"{part}.{i}": state["momentum_buffer"]
+        for part in ("backbone", "extra_loss")
+        for i, state in content["optimizer"].get(part, {"state": {}})["state"].items()
+        if state.get("momentum_buffer") is not None
+    }
+    for name, state in content["optimizer"]["head"].items():
+        if "momentum_buffer" in state["values"]:
+            content["momentum"][f"head.{name}"] = state["values"]["momentum_buffer"]
+    if content["head_shards"]:
+        file = folder / "head.pt"
+        dcp_to_torch_save(folder / "checkpoints" / content["head_shards"], file)
+        shards = torch.load(file, weights_only=True)
+        content["head"]["weight"] = shards["head.weight"]
+        content["momentum"]["head.weight"] = shards["optimizer.weight.momentum_buffer"]
     return content
 
 
@@ -58,19 +47,53 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.allclose(a.double(), b.double(), rtol=1e-5, atol=1e-5 * float(a.abs().max()))
 
 
+def assert_same(one: dict, other: dict, name: str) -> None:
+    """Losses and gradient norms of every step, momentum, weights and the loss's state (t)."""
+    assert len(other["losses"]) == len(one["losses"]) == 20
+    assert other["losses"] == pytest.approx(one["losses"], rel=1e-5), name
+    assert other["norms"] == pytest.approx(one["norms"], rel=1e-5), name
+    for part in ("backbone", "head", "extra_loss", "momentum"):
+        assert one[part].keys() == other[part].keys(), (name, part)
+        for key, value in one[part].items():
+            assert close(value, other[part][key]), (name, part, key)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", list(LOSSES))
-def test_processes_and_accumulation_change_nothing(tmp_path, blobs, loss):
-    one = run(tmp_path / "one", blobs, 1, LOSSES[loss])
-    halves = ["trainer.micro_batch_size=12"]
+def test_processes_accumulation_tiles_and_shards_change_nothing(tmp_path, blobs):
+    one = run(tmp_path / "one", blobs, 1, CLIPPED)
+    assert "t" in one["head"]
+    assert max(one["norms"]) > 8  # clipped: the factor depends on the global norm
     others = {
-        "accumulated": run(tmp_path / "accumulated", blobs, 1, [*LOSSES[loss], *halves]),
-        "two processes": run(tmp_path / "two", blobs, 2, LOSSES[loss]),
+        "accumulated": (1, ["trainer.micro_batch_size=12"]),
+        "tiled": (1, ["classifier.mode=tiled", "classifier.memory_budget=0"]),
+        "two processes": (2, []),
+        "two processes, tiled": (2, ["classifier.mode=tiled", "trainer.micro_batch_size=6"]),
+        "sharded": (2, ["classifier.parallel=sharded"]),
+        "sampled at rate 1": (2, ["classifier.parallel=sampled", "trainer.micro_batch_size=6"]),
     }
-    for name, other in others.items():
-        assert len(other["losses"]) == len(one["losses"]) == 20
-        if name == "accumulated":  # a process logs its own share; one process has all of it
-            assert other["losses"] == pytest.approx(one["losses"], rel=1e-5), name
-        for part in ("backbone", "head", "extra_loss"):
-            for key, value in one[part].items():
-                assert close(value, other[part][key]), (name, part, key)
+    for name, (processes, overrides) in others.items():
+        other = run(tmp_path / name.replace(" ", "_"), blobs, processes, [*CLIPPED, *overrides])
+        assert_same(one, other, name)
+
+
+@pytest.mark.slow
+def test_losses_that_need_the_whole_batch(tmp_path, blobs):
+    one = run(tmp_path / "one", blobs, 1, TWO_LOSSES)
+    halves = ["trainer.micro_batch_size=12"]
+    assert_same(one, run(tmp_path / "halves", blobs, 1, [*TWO_LOSSES, *halves]), "accumulated")
+    assert_same(one, run(tmp_path / "two", blobs, 2, TWO_LOSSES), "two processes")
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_over_one_two_three_and_one_processes(tmp_path, blobs):
+    """The same global batches, so the same losses; the head changes from whole to shards too."""
+    settings = ["schedule=constant", "loss=curricular"]
+    whole = run(tmp_path / "whole", blobs, 1, settings)
+    legs = [(1, 5, []), (2, 10, ["classifier.parallel=sharded"]), (3, 15, []), (1, 20, [])]
+    folder = tmp_path / "cut"
+    for processes, steps, more in legs:
+        cut = run(
+            folder, blobs, processes,
+            [*settings, *more, f"trainer.steps={steps}", "resume=auto", "evaluation=[]"],
+        )  # fmt: skip
+    assert_same(whole, cut, "1 -> 2 -> 3 -> 1")

@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from frfw.config import config_dir
 from frfw.errors import FrfwError
-from frfw.training import build, checkpoint
-from frfw.training.launch import work
+from frfw.training import checkpoint
 from frfw.training.layer_values import plain, watched
-from frfw.training.recorder import Recorder
 
-_spec = importlib.util.spec_from_file_location(
-    "plain_run", Path(__file__).with_name("plain_run.py")
-)
-plain_run = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(plain_run)
+sys.path.insert(0, str(Path(__file__).parent))
+import plain_config
+import plain_run
 
 
 @pytest.fixture
-def train(blobs, tmp_path, monkeypatch):
+def train(blobs, tmp_path):
     """Train a network of two layers in this process; returns the run folder."""
-    monkeypatch.setattr(build, "build_backbone", lambda config, size: plain_run.Plain(16, size))
-    monkeypatch.setattr(Recorder, "_report", lambda *_: None)  # seconds of drawing
 
     def go(*overrides: str) -> Path:
         given = [
-            f"data.path={blobs}", "data.workers=0", "trainer.device=cpu", "augment=none",
-            "trainer.global_batch_size=12", "trainer.log_every=4", "trainer.embeddings=false",
-            "trainer.threads=1", "trainer.check_data=false", "evaluation=[lfw]",
-            "trainer.evaluate_every=1000", "trainer.checkpoint_every=3", "optimizer.base_lr=0.02",
-        ]  # fmt: skip
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            cfg = compose("train", overrides=[*given, *overrides])
-        config = OmegaConf.to_container(cfg, resolve=True)
-        config.pop("experiment", None)
-        work(config, str(tmp_path / "run"), [])
+            "trainer.global_batch_size=12",
+            "trainer.log_every=4",
+            "trainer.checkpoint_every=3",
+        ]
+        plain_run.train(tmp_path / "run", plain_config.config_of(blobs, [*given, *overrides]))
         return tmp_path / "run"
 
     return go
