@@ -29,6 +29,8 @@ class BackwardPass:
         if sweep.target_inverse is not None:
             self.of_target = self.of_target * sweep.target_inverse
         self.update = self.head.fused
+        if self.update is not None:  # a batch that is not finite must not move the weight
+            self.finite = torch.isfinite(of_cosine.sum() + of_lse.sum() + sweep.x.sum())
         self.of_x = torch.zeros_like(sweep.x)
         wanted = self.head.weight.requires_grad
         self.of_weight = self.of_bias = None
@@ -74,7 +76,8 @@ class BackwardPass:
             bias.index_add_(0, tile.targets, self.of_target[tile.samples])
             self.of_bias[tile.start : tile.stop] = bias * self.share
         if self.update is not None:
-            self.update.apply(self.head.weight, low, high, gradient, sweep.active)
+            held = self.head.weight
+            self.update.apply(held, low, high, gradient, sweep.active, self.finite)
 
     def _factors(self, tile: Tile) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
         """Entries (B, c * K) and one factor a row (B, 1) whose product is G / |W|."""

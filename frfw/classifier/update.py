@@ -38,23 +38,34 @@ class FusedSGD:
             raise FrfwError("classifier.fused_update does not support dampening or maximize")
 
     def apply(
-        self, weight: Tensor, low: int, high: int, gradient: Tensor, active: Active | None
+        self,
+        weight: Tensor,
+        low: int,
+        high: int,
+        gradient: Tensor,
+        active: Active | None,
+        finite: Tensor,
     ) -> None:
-        """Update rows [low, high) of those computed here; `gradient` is used up."""
+        """Update rows [low, high) of those computed here; `gradient` is used up.
+
+        Where the bool scalar `finite` is false (it stays on the device), nothing is moved.
+        """
         group, mu = self.group, self.group["momentum"]
         values = weight.detach()
         rows = None if active is None else active.rows[low:high]
         tile = values[low:high] if rows is None else values[rows]
         if group["weight_decay"]:
             gradient.add_(tile, alpha=group["weight_decay"])
+        gradient.masked_fill_(~finite, 0.0)
         if mu:
             buffer = self._momentum(weight)
             moved = buffer[low:high] if rows is None else buffer[rows]
-            moved.mul_(mu).add_(gradient)
+            moved.mul_(torch.where(finite, torch.full_like(gradient[0, 0], mu), 1.0)).add_(gradient)
             if rows is not None:
                 buffer.index_copy_(0, rows, moved)
             gradient = gradient.add_(moved, alpha=mu) if group["nesterov"] else moved
-        tile.add_(gradient, alpha=-float(group["lr"]))
+        rate = torch.full_like(gradient[0, 0], -float(group["lr"]))
+        tile.addcmul_(gradient, torch.where(finite, rate, 0.0))
         if rows is not None:
             values.index_copy_(0, rows, tile)
 

@@ -208,3 +208,22 @@ def test_fused_update_is_plain_sgd(nesterov, parallel):
         momenta.append(optimizer.state[head.weight]["momentum_buffer"])
     torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=1e-12)
     torch.testing.assert_close(momenta[1], momenta[0], rtol=0, atol=1e-10)
+
+
+def test_fused_update_leaves_the_weight_where_a_batch_is_not_finite():
+    head = frfw.create_classifier("curricular", 8, 150, "tiled", fused_update=True, seed=2)
+    head.check_finite = False
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    head.attach(optimizer)
+    for bad in (False, True, False):
+        x = torch.randn(11, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        before = head.weight.detach().clone()
+        momentum = optimizer.state[head.weight].get("momentum_buffer", torch.zeros(1)).clone()
+        state = [b.clone() for b in head.buffers()]
+        head(x * float("nan") if bad else x, torch.arange(11)).loss.backward()
+        if bad:  # the trainer's guard puts t back
+            [b.copy_(kept) for b, kept in zip(head.buffers(), state)]
+        assert torch.equal(head.weight.detach(), before) == bad
+        after = optimizer.state[head.weight]["momentum_buffer"]
+        assert not bad or torch.equal(after, momentum)
+        assert bool(torch.isfinite(head.weight).all() and torch.isfinite(after).all())
