@@ -121,9 +121,9 @@ class Round:
         self._wait_for(process, self.run / "log.txt")
         time.sleep(self.rng.uniform(0, 0.8 * self.length))
 
-    def wait_for_checkpoint(self, process: Process) -> None:
+    def wait_for_checkpoint(self, process: Process, name: str = "last.pt") -> None:
         """Wait for the first checkpoint, then for a random while."""
-        self._wait_for(process, self.run / "checkpoints" / "last.pt")
+        self._wait_for(process, self.run / "checkpoints" / name)
         time.sleep(self.rng.uniform(0, 0.4 * self.length))
 
     def _wait_for(self, process: Process, path: Path) -> None:
@@ -221,8 +221,11 @@ def killed_loader(it: Round) -> tuple[int, float]:
 
 
 def truncated_checkpoint(it: Round) -> tuple[int, float]:
-    """Kill the run and cut its newest checkpoint in half."""
-    result = sigkill(it)
+    """Kill the run and cut its newest checkpoint in half; there is one before it."""
+    process = it.start()
+    it.wait_for_checkpoint(process, f"step_{2 * EVERY}.pt")
+    os.killpg(process.pid, signal.SIGKILL)
+    result = ended(process)
     newest = checkpoint.candidates(it.run / "checkpoints")[0]
     data = newest.read_bytes()
     newest.write_bytes(data[: len(data) // 2])

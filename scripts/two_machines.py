@@ -94,7 +94,9 @@ def start(machine: str, out: Path, data: Path, name: str) -> subprocess.Popen:
         *torchrun(
             "--nnodes=2", "--nproc_per_node=1", "--rdzv-backend=c10d", f"--rdzv-id={name}",
             f"--rdzv-endpoint={MACHINES['frfw-a'][1]}:{PORT}", f"--local-addr={address}",
-            "--rdzv-conf=read_timeout=10", "--shutdown-timeout=8",
+            # A real machine knows its own host name; a namespace has to be told who it is.
+            f"--rdzv-conf=read_timeout=10,is_host={int(machine == 'frfw-a')}",
+            "--shutdown-timeout=8",
         ),
         *train(out, data, name),
     ]  # fmt: skip

@@ -58,22 +58,32 @@ def assert_same(one: dict, other: dict, name: str) -> None:
             assert close(value, other[part][key]), (name, part, key)
 
 
-@pytest.mark.slow
-def test_processes_accumulation_tiles_and_shards_change_nothing(tmp_path, blobs):
-    one = run(tmp_path / "one", blobs, 1, CLIPPED)
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory, blobs) -> dict:
+    """One process, one micro-batch, all logits."""
+    one = run(tmp_path_factory.mktemp("one") / "run", blobs, 1, CLIPPED)
     assert "t" in one["head"]
     assert max(one["norms"]) > 8  # clipped: the factor depends on the global norm
-    others = {
-        "accumulated": (1, ["trainer.micro_batch_size=12"]),
-        "tiled": (1, ["classifier.mode=tiled", "classifier.memory_budget=0"]),
-        "two processes": (2, []),
-        "two processes, tiled": (2, ["classifier.mode=tiled", "trainer.micro_batch_size=6"]),
-        "sharded": (2, ["classifier.parallel=sharded"]),
-        "sampled at rate 1": (2, ["classifier.parallel=sampled", "trainer.micro_batch_size=6"]),
-    }
-    for name, (processes, overrides) in others.items():
-        other = run(tmp_path / name.replace(" ", "_"), blobs, processes, [*CLIPPED, *overrides])
-        assert_same(one, other, name)
+    return one
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("processes", "overrides"),
+    [
+        pytest.param(1, ["trainer.micro_batch_size=12"], id="accumulated"),
+        pytest.param(1, ["classifier.mode=tiled", "classifier.memory_budget=0"], id="tiled"),
+        pytest.param(2, ["classifier.mode=tiled", "trainer.micro_batch_size=6"], id="two"),
+        pytest.param(2, ["classifier.parallel=sharded"], id="sharded"),
+        pytest.param(
+            2, ["classifier.parallel=sampled", "trainer.micro_batch_size=6"], id="sampled-at-1"
+        ),
+    ],
+)
+def test_processes_accumulation_tiles_and_shards_change_nothing(
+    tmp_path, blobs, plain, processes, overrides
+):
+    assert_same(plain, run(tmp_path / "run", blobs, processes, [*CLIPPED, *overrides]), "plain")
 
 
 @pytest.mark.slow
