@@ -18,7 +18,7 @@ from torch.utils.data._utils import signal_handling
 
 from frfw.data.dataset import Dataset
 from frfw.data.sampler import SampleStream, ShuffledOrder
-from frfw.data.worker import Batch, Fetcher, Request, WorkerStart
+from frfw.data.worker import Batch, Fetcher, Parcel, Request, WorkerStart
 from frfw.errors import FrfwError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Loader:
             in_order=True,
             **extra,
         )
-        self._iterator: Iterator[Batch] | None = None
+        self._iterator: Iterator[Parcel] | None = None
 
     def __len__(self) -> int:
         return self._length
@@ -105,7 +105,7 @@ class Loader:
         if self._iterator is None:
             self._iterator = iter(self._loader)
         try:
-            batch = next(self._iterator)
+            batch = next(self._iterator).open()
         except (StopIteration, FrfwError):
             self.close()
             raise

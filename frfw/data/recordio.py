@@ -15,7 +15,7 @@ from frfw.data.manifest import read_entries, read_manifest
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.record_index import read_index
 from frfw.data.record_writer import RecordWriter
-from frfw.data.recordio_format import parse_payload, unframe
+from frfw.data.recordio_format import parse_payload, unframe, whole_image
 from frfw.errors import FrfwError
 
 __all__ = ["RecordDataset", "RecordWriter"]
@@ -91,6 +91,9 @@ class RecordDataset(Dataset):
         start, end = int(self._starts[index]), int(self._ends[index])
         try:
             data = os.pread(self._descriptor(), end - start, start)
+            image = whole_image(data)
+            if image is not None:
+                return image
             payload, _ = unframe(data, f"byte {start}")
             return parse_payload(payload, f"byte {start}").image
         except OSError as error:

@@ -18,6 +18,7 @@ MAGIC = 0xCED7230A
 _MAGIC_BYTES = struct.pack("<I", MAGIC)
 _FRAME = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
+_START = struct.Struct("<III")  # a frame, and the flag of the header in it
 _LENGTH_MASK = (1 << 29) - 1
 
 
@@ -82,6 +83,16 @@ def unframe(data: bytes | memoryview, where: str) -> tuple[bytes, int]:
         at = end + (-length % 4)
         if cflag in (0, 3):
             return _MAGIC_BYTES.join(parts), min(at, len(data))
+
+
+def whole_image(data: bytes) -> bytes | None:
+    """Return the image of an unsplit record, quickly; None for anything else, damaged or not."""
+    if len(data) < 32:
+        return None
+    magic, word, flag = _START.unpack_from(data)
+    begin, end = 32 + 4 * flag, 8 + word
+    # With a cflag, `word` is above the length of any record, and so is `end`.
+    return data[begin:end] if magic == MAGIC and begin <= end <= len(data) else None
 
 
 def parse_payload(payload: bytes, where: str) -> Record:

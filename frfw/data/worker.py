@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 import torch
+from torch.utils.data import get_worker_info
 
 from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage
@@ -49,32 +50,66 @@ class Request(NamedTuple):
     places: np.ndarray
 
 
+class Parcel(NamedTuple):
+    """A batch as it leaves a worker: one buffer, since each tensor sent costs a file and a message.
+
+    Attributes:
+        buffer: uint8; labels, indices and keys as (3, m) int64, then (m, size, size, 3) pixels.
+        count, size: m and the side of the images.
+        bad: as in `Batch`.
+    """
+
+    buffer: torch.Tensor
+    count: int
+    size: int
+    bad: list[tuple[int, str]]
+
+    def views(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (3, m) int64 and (m, size, size, 3) uint8 that share the buffer's memory."""
+        cut = 3 * 8 * self.count
+        pixels = self.buffer[cut:].view(self.count, self.size, self.size, 3)
+        return self.buffer[:cut].view(torch.int64).view(3, self.count), pixels
+
+    def open(self) -> Batch:
+        """Return the batch, on the same memory."""
+        numbers, pixels = self.views()
+        return Batch(pixels.permute(0, 3, 1, 2), numbers[0], numbers[1], self.bad, numbers[2])
+
+
+def _parcel(count: int, size: int, bad: list[tuple[int, str]]) -> Parcel:
+    """Make an empty parcel; a worker's lies in shared memory at once and is never copied there."""
+    length = count * (3 * 8 + size * size * 3)
+    if get_worker_info() is None:
+        return Parcel(torch.empty(length, dtype=torch.uint8), count, size, bad)
+    storage = torch.UntypedStorage._new_shared(length)
+    return Parcel(torch.empty(0, dtype=torch.uint8).set_(storage), count, size, bad)
+
+
 @dataclass
 class Fetcher:
-    """Loads one `Request` as a `Batch`; picklable, so that it works under spawn."""
+    """Loads one `Request` as a `Parcel`; picklable, so that it works under spawn."""
 
     dataset: Dataset
     augment: Augment | None
     seed: int
     repeats: bool
 
-    def __getitem__(self, request: Request) -> Batch:
+    def __getitem__(self, request: Request) -> Parcel:
         dataset, count = self.dataset, len(request.indices)
-        pixels = np.empty((count, dataset.size, dataset.size, 3), np.uint8)
-        chosen, bad = request.indices.copy(), []
+        parcel = _parcel(count, dataset.size, [])
+        numbers, pixels = (view.numpy() for view in parcel.views())
+        chosen = request.indices.copy()
         # An image that comes twice in an epoch gets its randomness from its place instead.
         keys = sample_keys(self.seed, request.epochs, request.places if self.repeats else chosen)
         plan = None if self.augment is None else self.augment.plan(keys, dataset.size)
-        for row, key in enumerate(keys.tolist()):
-            image, chosen[row] = self._good_image(int(chosen[row]), key, bad)
-            pixels[row] = image if plan is None else self.augment.apply(image, plan, row)
-        return Batch(
-            torch.from_numpy(pixels).permute(0, 3, 1, 2),
-            torch.from_numpy(dataset.labels[chosen].astype(np.int64, copy=False)),
-            torch.from_numpy(chosen),
-            bad,
-            torch.from_numpy(keys.view(np.int64)),
-        )
+        for row, (index, key) in enumerate(zip(chosen.tolist(), keys.tolist())):
+            image, chosen[row] = self._good_image(index, key, parcel.bad)
+            if plan is None:
+                pixels[row] = image
+            else:
+                self.augment.apply(image, plan, row, pixels[row])
+        numbers[0], numbers[1], numbers[2] = dataset.labels[chosen], chosen, keys.view(np.int64)
+        return parcel
 
     def _good_image(
         self, index: int, key: int, bad: list[tuple[int, str]]
