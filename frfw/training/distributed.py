@@ -11,8 +11,7 @@ import torch
 import torch.distributed as dist
 
 from frfw.errors import FrfwError
-
-_PATIENCE = timedelta(hours=1)
+from frfw.training.heartbeats import Heartbeats
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Ranks:
     world: int = 1
     local_rank: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    patient: Any | None = None  # a gloo group that waits an hour: for rank 0 to write files
+    heartbeats: Heartbeats | None = None
 
     @property
     def is_main(self) -> bool:
@@ -84,8 +83,10 @@ def join(device_name: str, timeout_s: float) -> Ranks:
     backend = "nccl" if device.type == "cuda" else "gloo"
     if not dist.is_initialized():
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
-    patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
-    return Ranks(dist.get_rank(), dist.get_world_size(), local_rank, device, patient)
+    rank, world = dist.get_rank(), dist.get_world_size()
+    store = dist.distributed_c10d._get_default_store()
+    heartbeats = Heartbeats(store, rank, world, timeout_s)
+    return Ranks(rank, world, local_rank, device, heartbeats)
 
 
 def _prepare(device: torch.device) -> torch.device:
@@ -94,8 +95,10 @@ def _prepare(device: torch.device) -> torch.device:
     return device
 
 
-def leave() -> None:
+def leave(ranks: Ranks | None = None) -> None:
     """Leave the process group, if there is one."""
+    if ranks is not None and ranks.heartbeats is not None:
+        ranks.heartbeats.stop()
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -128,9 +131,9 @@ def average(ranks: Ranks, value: torch.Tensor) -> torch.Tensor:
 
 
 def barrier(ranks: Ranks) -> None:
-    """Wait until every rank is here, an hour if need be: rank 0 may be writing a large file."""
-    if ranks.world > 1:
-        dist.barrier(group=ranks.patient)
+    """Wait until every rank is here, as long as it lives: rank 0 may be writing a large file."""
+    if ranks.heartbeats is not None:
+        ranks.heartbeats.wait_for_all()
 
 
 def _object_device(ranks: Ranks) -> torch.device:

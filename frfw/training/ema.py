@@ -27,5 +27,10 @@ class WeightAverage:
         weight = (1.0 - decay) * (1.0 - skipped.float())
         for mine, theirs in zip(self.module.parameters(), module.parameters()):
             mine.lerp_(theirs.to(mine.dtype), weight.to(mine.dtype))
+        self.take_buffers(module)
+
+    @torch.no_grad()
+    def take_buffers(self, module: nn.Module) -> None:
+        """Take over `module`'s batch-norm statistics as they are."""
         for mine, theirs in zip(self.module.buffers(), module.buffers()):
             mine.copy_(theirs)

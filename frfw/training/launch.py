@@ -52,7 +52,7 @@ def work(config: dict[str, Any], run_dir: str, overrides: list[str]) -> Result:
         config, run_dir, overrides = distributed.from_main(ranks, (config, run_dir, overrides))
         return Trainer(config, Path(run_dir), overrides, ranks).run()
     finally:
-        distributed.leave()
+        distributed.leave(ranks)
 
 
 def _limit_threads(config: dict[str, Any]) -> None:

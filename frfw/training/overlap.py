@@ -14,7 +14,7 @@ from frfw.data.decode import BadImage
 from frfw.errors import FrfwError
 from frfw.evaluation import PairSet
 
-_IMAGES = 5000  # of the training set, and of a set of files: read spread evenly
+_IMAGES = 2000  # of the training set, and of a set of files: read spread evenly
 
 
 def warnings(dataset: Any, data_path: Path | None, sets: Mapping[str, PairSet]) -> list[str]:

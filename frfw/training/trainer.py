@@ -187,10 +187,16 @@ class Trainer:
         """Write a checkpoint of everything; the head's shards by all ranks, the rest by rank 0."""
         backbone = self.parts.backbone
         own = batchnorm.own_statistics(backbone, self.ranks)
-        batchnorm.average_statistics(backbone, self.ranks)
+        self.average_statistics()
         resume.save(self, own)
         batchnorm.take_own(backbone, self.ranks, own)  # when it was saved changes nothing
         barrier(self.ranks)
+
+    def average_statistics(self) -> None:
+        """Batch norm's statistics over all ranks, in the weights that are scored and shipped."""
+        batchnorm.average_statistics(self.parts.backbone, self.ranks)
+        if self.parts.ema is not None:
+            self.parts.ema.take_buffers(self.parts.backbone)
 
     def epoch(self) -> float:
         """Passes over the data so far."""

@@ -18,9 +18,9 @@ from frfw.evaluation import (
 )
 from frfw.evaluation.extraction import Stopped
 from frfw.evaluation.protocols import ProtocolResult
+from frfw.evaluation.statement import disagreements
 from frfw.tracking.projector import choose_identities
 from frfw.tracking.worst import store_worst
-from frfw.training import batchnorm
 from frfw.training.distributed import barrier
 from frfw.training.fingerprint import weights_fingerprint
 from frfw.training.protocol_scores import ProtocolScores, in_one_line, mean_headline
@@ -44,6 +44,8 @@ class Validator:
         sets = self._options.get("sets") or {}
         self.sets: dict[str, PairSet] = open_sets(sets)
         self.protocols = ProtocolScores(sets)
+        for line in disagreements(trainer.parts.preprocessing, sets):
+            trainer.recorder.message(f"warning: {line}")
 
     @property
     def network(self) -> nn.Module:
@@ -58,7 +60,7 @@ class Validator:
             False when a signal came meanwhile and the evaluation was abandoned, on all ranks.
         """
         trainer = self._trainer
-        batchnorm.average_statistics(trainer.parts.backbone, trainer.ranks)
+        trainer.average_statistics()
         last = trainer.step == trainer.plan.steps
         try:
             results, searches = self._score()

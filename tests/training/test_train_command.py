@@ -128,17 +128,24 @@ def test_sigterm_saves_and_leaves_with_its_own_code(train, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_write_one_run_folder(train, tmp_path):
-    done = train("name=two", "trainer.devices=2")
+    done = train("name=two", "trainer.devices=2", "trainer.ema=0.9")
     assert done.returncode == 0, done.stderr
     assert "6 x 2 processes" in done.stdout
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["two"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     again = subprocess.run(
-        [*torchrun, *train.command("name=run")[1:]], cwd=tmp_path,
+        [*torchrun, *train.command("name=run", "trainer.ema=0.9")[1:]], cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
     assert same_weights(tmp_path / "runs" / "two", tmp_path / "runs" / "run")
+    last = checkpoint.load(tmp_path / "runs" / "two" / "checkpoints" / "last.pt")
+    statistics = [k for k in last["backbone"] if "running_" in k]
+    assert statistics
+    for key in statistics:  # averaged over the ranks, in the averaged weights as well
+        assert torch.equal(last["ema"][key], last["backbone"][key])
+        own = torch.stack([each[key] for each in last["rank_statistics"]])
+        assert torch.allclose(own.mean(0), last["backbone"][key], rtol=1e-5)
 
 
 @pytest.mark.slow
