@@ -38,3 +38,13 @@ def test_a_rank_that_is_gone_is_named():
         first.wait_for_all()
     assert time.monotonic() - started < 10
     first.stop()
+
+
+def test_a_store_that_does_not_answer_is_not_waited_for():
+    class Dead:
+        def set(self, *_):
+            time.sleep(60)
+
+    beats = Heartbeats(Dead(), 0, 2, 1.0)
+    with pytest.raises(FrfwError, match=r"is gone \(no answer\)"):
+        beats.wait_for_all()
