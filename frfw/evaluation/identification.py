@@ -166,7 +166,7 @@ def _unit(embeddings: ArrayLike, what: str) -> NDArray[np.float32]:
 def read_people(source: str | Path, skip_missing: bool = False) -> tuple[list[Path], list[str]]:
     """Read a gallery or probe set: a folder with one sub-folder an identity, or a CSV.
 
-    The CSV has the columns `path, identity`; paths are relative to its folder.
+    The CSV has the columns `path, identity`; paths are absolute or relative to its folder.
 
     Args:
         source: the folder or the CSV.
@@ -194,7 +194,10 @@ def read_people(source: str | Path, skip_missing: bool = False) -> tuple[list[Pa
     if not {"path", "identity"} <= set(reader.fieldnames or ()):
         raise FrfwError(f"{source} needs the columns path and identity")
     rows = list(reader)
-    files = [inside(source.parent, row["path"] or "", str(source)) for row in rows]
+    files = [
+        Path(path) if Path(path).is_absolute() else inside(source.parent, path, str(source))
+        for path in (row["path"] or "" for row in rows)
+    ]
     there = [file.is_file() for file in files]
     missing = [str(file) for file, here in zip(files, there) if not here]
     if missing and not skip_missing:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from frfw.data.layouts import PairList, read_layout
 from frfw.data.verification_pack import read_pack
 from frfw.errors import FrfwError, nearest
+from frfw.evaluation.folds import fold_numbers
 from frfw.evaluation.identities import identity_names, linked, matching
 from frfw.evaluation.images import ImageList, distinct
 from frfw.evaluation.pair_files import read_pair_csv, read_pair_embeddings, read_rfw, read_xqlfw
@@ -92,6 +93,7 @@ def load_pairs(source: str | Path | Mapping[str, Any], name: str | None = None) 
         found.folds = int(options["folds"])
     _restrict(found, options)
     _check_duplicates(found, path, bool(options.get("allow_duplicates")))
+    _check_kinds(found, path)
     return found
 
 
@@ -190,6 +192,20 @@ def _drop_unused(found: PairSet) -> None:
     found.pairs = pairs.reshape(found.pairs.shape).astype(np.int64)
     found.identities = found.identities[used]
     found.images = ImageList([found.images.items[i] for i in used], found.images.where)
+
+
+def _check_kinds(found: PairSet, path: Path) -> None:
+    """Refuse before anything is embedded what could not be scored afterwards."""
+    if found.same.all() or not found.same.any():
+        kind = "same" if found.same.all() else "different"
+        raise FrfwError(
+            f"{path}: all {len(found)} pairs are '{kind}': error rates need pairs of both kinds"
+        )
+    if np.ndim(found.folds):
+        try:
+            fold_numbers(len(found), found.folds)
+        except FrfwError as error:
+            raise FrfwError(f"{path}: {error}") from error
 
 
 def _check_duplicates(found: PairSet, path: Path, allowed: bool) -> None:

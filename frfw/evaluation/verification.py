@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +13,6 @@ from frfw.evaluation.folds import exact_accuracy, fold_numbers, grid_accuracy
 from frfw.evaluation.result import VerificationResult
 
 _ROWS = 64  # of one block in float64, so that it stays in the processor's cache
-_THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
-_WORTH = 1_000_000  # numbers for which another thread pays
 
 
 def verify(
@@ -104,36 +99,21 @@ def squared_distances(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArr
     Raises:
         FrfwError: a row is zero or not a number; the pair is named.
     """
-    distance = np.empty(a.shape[0])
-    threads = min(_THREADS, a.size // _WORTH + 1)
-    bounds = [a.shape[0] * i // threads for i in range(threads + 1)]
-    if threads == 1:
-        _fill(distance, a, b, *bounds)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(partial(_fill, distance, a, b), bounds[:-1], bounds[1:]))
+    squares_a, squares_b, products = np.empty((3, a.shape[0]))
+    room = np.empty((2, _ROWS, a.shape[1]))  # written again and again: stays in the cache
+    for start in range(0, a.shape[0], _ROWS):
+        part = slice(start, min(start + _ROWS, a.shape[0]))
+        x, y = room[:, : part.stop - start]
+        x[...], y[...] = a[part], b[part]
+        _dot(x, x, out=squares_a[part])
+        _dot(y, y, out=squares_b[part])
+        _dot(x, y, out=products[part])
+    _check_norms(squares_a, "first")
+    _check_norms(squares_b, "second")
+    distance = 2 - 2 * (products / np.sqrt(squares_a * squares_b))
     doubtful = np.flatnonzero(np.abs(distance * 100 - np.rint(distance * 100)) < 1e-9)
     distance[doubtful] = _as_written(a[doubtful], b[doubtful])
     return distance
-
-
-def _fill(
-    distance: NDArray[np.float64],
-    a: NDArray[np.floating],
-    b: NDArray[np.floating],
-    low: int,
-    high: int,
-) -> None:
-    room = np.empty((2, _ROWS, a.shape[1]))  # written again and again: stays in the cache
-    for start in range(low, high, _ROWS):
-        count = min(_ROWS, high - start)
-        x, y = room[0, :count], room[1, :count]
-        x[...], y[...] = a[start : start + count], b[start : start + count]
-        squares = _dot(x, x), _dot(y, y)
-        for square, which in zip(squares, ("first", "second")):
-            _check_norms(square, start, which)
-        cosine = _dot(x, y) / np.sqrt(squares[0] * squares[1])
-        distance[start : start + count] = 2 - 2 * cosine
 
 
 def _as_written(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -143,16 +123,18 @@ def _as_written(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.
     return np.sum(np.square(x - y), axis=1)
 
 
-def _row_dots(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.einsum("ij,ij->i", x, y)
+def _row_dots(
+    x: NDArray[np.float64], y: NDArray[np.float64], out: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return np.einsum("ij,ij->i", x, y, out=out)
 
 
 _dot = getattr(np, "vecdot", _row_dots)  # NumPy 2 has the faster one
 
 
-def _check_norms(square: NDArray[np.float64], start: int, which: str) -> None:
+def _check_norms(square: NDArray[np.float64], which: str) -> None:
     good = np.isfinite(square) & (square > 0)
     if not good.all():
         bad = int(np.argmin(good))
         what = "all zeros" if square[bad] == 0 else "not numbers (NaN or infinity)"
-        raise FrfwError(f"the {which} embedding of pair {start + bad} is {what}")
+        raise FrfwError(f"the {which} embedding of pair {bad} is {what}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
 import uuid
@@ -36,9 +37,22 @@ def launch(config: dict[str, Any], run_dir: Path, overrides: list[str]) -> Resul
     devices = config["trainer"]["devices"]
     if devices < 1:
         raise FrfwError(f"trainer.devices={devices} must be 1 or more")
+    _plain_start_method()
     if distributed.under_torchrun() or devices == 1:
         return work(config, str(run_dir), overrides)
     return _elastic(devices, config, run_dir, overrides)
+
+
+def _plain_start_method() -> None:
+    """Undo joblib's: inside its processes the default way to start others is its own, "loky".
+
+    A process started from there by any other way would be told to use it too, and does not know it.
+    """
+    if multiprocessing.get_start_method(allow_none=True) not in (
+        None,
+        *multiprocessing.get_all_start_methods(),
+    ):
+        multiprocessing.set_start_method(None, force=True)
 
 
 def work(config: dict[str, Any], run_dir: str, overrides: list[str]) -> Result:

@@ -51,10 +51,12 @@ class Search:
             storage=f"sqlite:///{self.folder / 'study.db'}",
             study_name="frfw",
             direction="maximize",
-            sampler=optuna.samplers.TPESampler(seed=self.options["seed"]),
             pruner=pruner if self.options["prune"] else optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
+        # Started again with the same seed, the sampler would draw the first trials once more.
+        seed = self.options["seed"] + len(study.get_trials(deepcopy=False))
+        study.sampler = optuna.samplers.TPESampler(seed=seed)
         for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # cut off with us
             study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)  # in the same folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -101,12 +102,12 @@ def print_table(rows: list[dict[str, Any]], folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    columns = [
-        c for c in dict.fromkeys(k for row in rows for k in row) if c not in ("job", "error")
-    ]
+    # A sweep's jobs are named by their values, which have columns of their own; trials are not.
+    hidden = ("error", "job") if all("=" in row["job"] for row in rows) else ("error",)
+    columns = [c for c in dict.fromkeys(k for row in rows for k in row) if c not in hidden]
     table = Table(title=f"{len(rows)} jobs in {folder}")
     for column in columns:
-        table.add_column(column, justify="right" if column != "status" else "left")
+        table.add_column(column, justify="left" if column in ("job", "status") else "right")
     for row in rows:
         table.add_row(*(_cell(column, row.get(column)) for column in columns))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
@@ -118,7 +119,10 @@ def _cell(column: str, value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.1f}" if column == "minutes" else f"{100 * value:.2f} %"
-    return str(value)
+    text = str(value)
+    with contextlib.suppress(ValueError):  # a search's 0.10006862489040694
+        return f"{float(text):.4g}" if len(text) > 8 else text
+    return text
 
 
 def write_comparison(folder: Path) -> None:

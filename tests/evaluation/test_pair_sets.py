@@ -134,7 +134,8 @@ def write_layout(root: Path, layout: str) -> Path:
     words = [f"{a}\t{i}\t{j}" if a == b else f"{a}\t{i}\t{b}\t{j}" for a, i, b, j in sides]
     if layout in ("lfw", "xqlfw"):
         name = "pairs.txt" if layout == "lfw" else "xqlfw_pairs.txt"
-        (root / name).write_text("\n".join(["1\t10", *words]) + "\n")
+        folds = [*words[:5], *words[10:15], *words[5:10], *words[15:]]
+        (root / name).write_text("\n".join(["2\t5", *folds]) + "\n")
     elif layout == "rfw":
         (root / "txts" / "Asian").mkdir(parents=True)
         (root / "txts" / "Asian" / "Asian_pairs.txt").write_text("\n".join(words) + "\n")
@@ -275,6 +276,23 @@ def test_xqlfw_is_lfw_with_its_own_list(people):
     assert found.name == "xqlfw"
     assert len(found) == 12
     assert np.array_equal(found.folds, np.repeat([0, 1], 6))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("p00/p00_0001.png,p00/p00_0002.png,1,0", "all 1 pairs are 'same'"),
+        ("p00/p00_0001.png,p01/p01_0001.png,0,0", "all 1 pairs are 'different'"),
+        (
+            "p00/p00_0001.png,p00/p00_0002.png,1,3\np00/p00_0001.png,p01/p01_0001.png,0,3",
+            "all pairs are in fold 3: cross-validation needs at least two",
+        ),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_embedding(people, rows, message):
+    (people / "own.csv").write_text(f"path_a,path_b,same,fold\n{rows}\n")
+    with pytest.raises(FrfwError, match=rf"own\.csv: {message}"):
+        load_pairs(people / "own.csv")
 
 
 def test_unknown_options_are_named(pair_csv):

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from frfw.errors import FrfwError
 from frfw.tracking import load_run, write_comparison, write_report
+from frfw.tracking.headline import headline, in_words
 from frfw.tracking.report import charts
 from frfw.tracking.report.compare import paired_test, result_table
 from frfw.tracking.report.settings import Setting, differing, find_runs, label, settings
@@ -163,6 +165,53 @@ def test_comparison_page(sweep, run):
         assert told in page, told
     beside = write_comparison([run, sweep / "arcface-0.3-1"])
     assert beside == run.parent / "comparison.html"
+
+
+def test_losses_alone_are_compared_row_by_row(sweep):
+    runs = [sweep / name for name in ("arcface-0.3-1", "arcface-0.3-2", "curricular-0.3-1")]
+    page = write_comparison(runs, sweep.parent / "losses.html").read_text()
+    assert "Accuracy on lfw by setting" in page
+    assert "by loss.m" not in page
+
+
+def test_a_search_is_drawn_as_dots_and_ranked(make_run, tmp_path):
+    for trial in range(10):
+        m, quality = 0.2 + 0.0371 * trial, 0.2 + 0.05 * trial
+        folder = make_run(tmp_path / f"trial_{trial:03d}", ("arcface", "curricular")[trial % 2],
+                          m, 1, quality, steps=80, full=False, diverges=trial == 3)  # fmt: skip
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config["optimizer"]["base_lr"] = 10.0 ** (-trial / 3)
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    result = tmp_path / "trial_009" / "result.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"status": "pruned"}))
+    (tmp_path / "study.db").touch()
+    page = write_comparison(tmp_path).read_text()
+    assert page.count("A dot a setting. ×: a run diverged or failed.") == 4  # two sets, two keys
+    assert re.search(r"<span>pruned</span><b>1</b>", page)
+    order = re.findall(r"<td>(?:arcface|curricular), m ([\d.]+)", page)[:10]
+    assert order[0] == f"{0.2 + 0.0371 * 8:g}"  # the best that was not pruned
+    assert set(order[-2:]) == {f"{0.2 + 0.0371 * 3:g}", f"{0.2 + 0.0371 * 9:g}"}
+
+
+def test_headline_figures():
+    assert headline({"auc": 1, "accuracy": 1}) == "accuracy"
+    assert headline({"rank_1": 1, "rank_5": 1, "tpir_at_fpir_0.1": 1}) == "rank_1"
+    assert headline({"auc": 1, "tar_at_far_0.1": 1, "tar_at_far_0.0001": 1}) == "tar_at_far_0.0001"
+    assert headline({"G1_rank_1": 1, "G2_rank_1": 1}) == "G1_rank_1"
+    assert headline({"auc": 1}) is None
+    assert [in_words(n) for n in ("rank_1", "G1_rank_1", "tar_at_far_0.01")] == [
+        "rank 1", "G1, rank 1", "TAR at FAR 0.01",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", range(8))
+def test_wide_charts_fill_the_rows(count):
+    drawn = [charts.draw(f"c{i}", lambda axes: None) for i in range(count)]
+    wide = sum(bool(c.wide) for c in charts.spread(drawn))
+    if count in (2, 4):
+        assert wide == count
+    elif count > 1:
+        assert (count + wide) % 3 == 0
 
 
 def test_roc_points_equal_counting():

@@ -1,4 +1,10 @@
+import contextlib
+import csv
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +70,112 @@ def test_search_reads_evaluations(tmp_path):
     )
     assert search.evaluations(path, "mean") == [pytest.approx(0.6)]
     assert search.evaluations(path, "b") == [0.7]
+    assert search.evaluations(path, "b/accuracy") == [0.7]
+
+
+def test_what_a_search_makes_large():
+    figures = {"lfw/accuracy": 0.8, "cfp/accuracy": 0.6, "lfw/auc": 0.9, "s/rank_1": 0.3}
+    assert search.score(figures, "mean") == pytest.approx(0.7)  # the pairs; searches stay out
+    assert search.score({"s/rank_1": 0.3, "t/rank_1": 0.5}, "mean") == pytest.approx(0.4)
+    assert search.score(figures, "s") == 0.3
+    assert search.score(figures, "lfw/auc") == 0.9
+    assert search.score(figures, "lwf") is None
+
+
+def run_search(train, folder):
+    given = ["trainer.steps=40", "trainer.evaluate_every=20", "trainer.checkpoint_every=5"]
+    fixed = ",".join(f'"{a}"' for a in train.command(*given)[3:])
+    command = [
+        *(sys.executable, "-m", "frfw.search", 'space=["loss.m=interval(0.2,0.6)"]'),
+        *(f"fixed=[{fixed}]", f"folder={folder}", "trials=1"),
+    ]
+    return subprocess.Popen(
+        command, cwd=train.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+def test_a_search_that_was_killed_goes_on(train, tmp_path):
+    pytest.importorskip("optuna")
+    folder = tmp_path / "study"
+    first = run_search(train, folder)
+    checkpoints = folder / "trial_000" / "checkpoints"
+    wait_for(lambda: first.poll() is not None or any(checkpoints.glob("step_*.pt")))
+    first.kill()
+    first.communicate()
+    wait_for(lambda: b"frfw.train" not in running(folder))  # its trial ends with it
+    second = run_search(train, folder)
+    said, errors = second.communicate(timeout=240)
+    assert second.returncode == 0, errors
+    assert "best: trial_000, " in said
+    assert "resumed from" in (folder / "trial_000" / "log.txt").read_text()
+    rows = list(csv.DictReader(open(folder / "sweep.csv")))
+    assert [(r["job"], r["status"]) for r in rows] == [("trial_000", "finished")]
+    assert (folder / "report.html").is_file()
+
+
+def study(folder, monkeypatch, train, **options):
+    """A search whose trainings are what `train` says."""
+    pytest.importorskip("optuna")
+    monkeypatch.setenv(sweep.SWEPT, "[]")
+    monkeypatch.setattr(search.Search, "_train", train)
+    defaults = {"space": ["loss.m=interval(0.2,0.6)"], "fixed": [], "trials": 9, "metric": "mean",
+                "seed": 1, "prune": True, "prune_after": 4}  # fmt: skip
+    return search.Search(defaults | options, folder)
+
+
+def test_a_search_in_which_nothing_works_ends(tmp_path, monkeypatch):
+    broken = study(tmp_path, monkeypatch, lambda *_: (False, "boom"))
+    with pytest.raises(FrfwError, match="5 trials in a row failed, the last one: boom"):
+        broken.run()
+
+
+def test_a_search_asks_for_other_values_after_a_restart(tmp_path, monkeypatch):
+    def succeed(self, trial, run, overrides):
+        run.create({}, overrides, resuming=False)
+        run.write_result({"status": "finished", "metrics": {"lfw": {"accuracy": 0.7, "auc": 0.8}}})
+        return False, ""
+
+    for trials in (2, 2, 4):
+        study(tmp_path, monkeypatch, succeed, trials=trials).run()
+    rows = list(csv.DictReader(open(tmp_path / "sweep.csv")))
+    assert [r["job"] for r in rows] == [f"trial_00{i}" for i in range(4)]
+    assert len({r["loss.m"] for r in rows}) == 4
+    with pytest.raises(FrfwError, match=r"metric=lwf: .* no such figure. Did you mean 'lfw'"):
+        study(tmp_path / "other", monkeypatch, succeed, metric="lwf").run()
+
+
+@pytest.mark.slow
+def test_jobs_side_by_side_with_workers_of_their_own(train, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    given = [
+        "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "trainer.devices=2",
+        "trainer.steps=2", "trainer.global_batch_size=12,0,8", "hydra.sweep.dir=sweeps/j",
+    ]  # fmt: skip
+    done = train(*given)
+    assert done.returncode == 1
+    assert "1 job(s) did not finish: trainer.global_batch_size=0" in done.stderr
+    rows = list(csv.DictReader(open(tmp_path / "sweeps" / "j" / "sweep.csv")))
+    assert sorted(r["status"] for r in rows) == ["failed", "finished", "finished"]
+    for size in (8, 12):  # one folder a job, written by rank 0 alone
+        folder = tmp_path / "sweeps" / "j" / f"trainer.global_batch_size={size}"
+        assert "(2 process(es))" in (folder / "log.txt").read_text()
+        assert (folder / "report.html").is_file()
+
+
+def wait_for(condition, seconds=200):
+    for _ in range(seconds * 5):
+        if condition():
+            return
+        time.sleep(0.2)
+    raise AssertionError("it did not come to pass")
+
+
+def running(folder):
+    """The command lines of processes that name `folder`."""
+    found = b""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes()
+            found += words if str(folder).encode() in words else b""
+    return found

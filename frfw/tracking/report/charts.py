@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from frfw.tracking.runs import Curve
 
 WIDTH, HEIGHT = 372, 214  # points
-WIDE = 797  # over two columns of the page
+WIDE, HALF = 797, 587  # over two of three columns of the page; one of two
 SOLID, DASHED = -1, -2
 SERIES = 8  # colours of the style sheet: --s0 .. --s7
 _INK, _SOFT, _GRID = "#010203", "#010204", "#010205"
@@ -72,14 +72,17 @@ class Chart:
 
 
 def spread(charts: list[Chart]) -> list[Chart]:
-    """Let the first chart, and the last where needed, take two columns so that rows of three fill.
+    """Draw some charts wider too, so that they fill rows of three where the page has room.
 
-    The first of a section is what one looks at first, so it may be the largest.
+    Two and four share rows of two. Else the first, which one looks at first, takes two columns,
+    and the last too where that is needed.
     """
-    chosen = {0: [], 1: [0, -1], 2: [0]}[len(charts) % 3]
-    for chart in {id(charts[i]): charts[i] for i in chosen}.values():
+    count = len(charts)
+    pairs = count in (2, 4)
+    chosen = range(count) if pairs else {0: (), 1: (0, count - 1), 2: (0,)}[count % 3]
+    for chart in (charts[i] for i in sorted(set(chosen))):
         if chart.redraw is not None:
-            chart.wide = chart.redraw(WIDE)
+            chart.wide = chart.redraw(HALF if pairs else WIDE)
     return charts
 
 

@@ -105,7 +105,8 @@ def _count(setting: Setting) -> tuple[str, str, str]:
     if not lost:
         return str(len(setting.runs)), "", ""
     statuses = dict.fromkeys(r.status for r in setting.runs if r not in setting.good)
-    return f"{len(setting.good)} of {len(setting.runs)}", f"{lost} {'/'.join(statuses)}", "bad"
+    bad = "" if set(statuses) == {"pruned"} else "bad"
+    return f"{len(setting.good)} of {len(setting.runs)}", f"{lost} {'/'.join(statuses)}", bad
 
 
 def _cell(setting: Setting, name: str, p: float | None, is_best: bool) -> tuple[str, str, str]:

@@ -57,11 +57,9 @@ def _by_key(compared: list[Setting], key: str, name: str) -> Chart | None:
             rest = {k: v for k, v in setting.keys.items() if k != key}
             lines.setdefault(label(rest) or "accuracy", []).append(setting)
     lines = {k: v for k, v in lines.items() if any(len(s.accuracies(name)) for s in v)}
-    if len(lines) > SERIES:
-        return _scatter(compared, key, name)
     several = any(sum(len(s.accuracies(name)) > 0 for s in v) > 1 for v in lines.values())
-    if not several:
-        return None
+    if not several or len(lines) > SERIES:
+        return _scatter(compared, key, name)
     lost = [(i, s) for i, found in enumerate(lines.values()) for s in found
             if len(s.good) < len(s.runs)]  # fmt: skip
 
@@ -147,7 +145,7 @@ def _scatter(compared: list[Setting], key: str, name: str) -> Chart | None:
         word, kinds = None, {}
     scored = [s for s in shown if len(s.accuracies(name))]
     lost = [s for s in shown if any(r.status in ("diverged", "failed") for r in s.runs)]
-    if len(scored) < 2:
+    if len({s.keys[key] for s in scored}) < 4:  # too few to see anything in
         return None
 
     def plot(axes: Axes) -> None:

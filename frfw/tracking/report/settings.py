@@ -21,7 +21,7 @@ _KEYS_PASSED_OVER = {
     "trainer.threads", "trainer.micro_batch_size", "trainer.channels_last", "trainer.compile",
     "trainer.log_every", "trainer.evaluate_every", "trainer.evaluate_first",
     "trainer.checkpoint_every", "trainer.keep_checkpoints", "trainer.embeddings",
-    "trainer.timeout_s", "trainer.sync_check_every", "trainer.dry_run",
+    "trainer.timeout_s", "trainer.report", "trainer.sync_check_every", "trainer.dry_run",
 }  # fmt: skip
 _LONGEST = 3  # keys in a label; beyond, a run's own name says more
 
@@ -100,11 +100,12 @@ def differing(flat: list[dict[str, Any]]) -> list[str]:
 
 
 def label(keys: dict[str, Any]) -> str:
-    """Write values shortly: `arcface, m 0.5`."""
+    """Write values shortly, names first: `arcface, m 0.5`."""
     parts = []
-    for key, setting in keys.items():
+    for key, setting in sorted(keys.items(), key=lambda item: not item[0].endswith(".name")):
         short = key.split(".")[-1]
-        parts.append(plain(setting) if short == "name" else f"{short} {plain(setting)}")
+        value = f"{setting:.4g}" if isinstance(setting, float) else plain(setting)
+        parts.append(value if short == "name" else f"{short} {value}")
     return ", ".join(parts)
 
 

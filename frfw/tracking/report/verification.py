@@ -61,7 +61,7 @@ def tiles(run: Run) -> list[dict[str, Any]]:
         spread = figures.get("standard_error")
         if interval:
             low, high = (percent(end, 1) for end in interval)
-            told = f"95 % in {low} – {high}".replace(" ", "\N{NO-BREAK SPACE}")
+            told = f"95 %: {low} – {high}".replace(" ", "\N{NO-BREAK SPACE}")
         else:
             told = f"± {percent(spread)} standard error" if spread is not None else ""
         pairs = figures.get("pair_count")
