@@ -107,10 +107,16 @@ def _score_pairs(
     how: Extraction,
     cache: EmbeddingCache | None,
 ) -> tuple[dict[str, VerificationResult], dict[str, PairSet]]:
+    import logging
+
     from frfw.evaluation import evaluate_sets, open_sets
     from frfw.evaluation.protocols import open_protocols
+    from frfw.evaluation.statement import disagreements
 
     opened = open_sets(settings["sets"])
+    if embedder is not None:
+        for line in disagreements(embedder.preprocessing, settings["sets"]):
+            logging.getLogger("frfw.evaluation").warning(line)
     if not opened and not open_protocols(settings["sets"]):
         places = ", ".join(str(s.get("path")) for s in settings["sets"].values())
         raise FrfwError(f"none of the evaluation sets is there ({places}): set evaluation_root")

@@ -21,7 +21,7 @@ from frfw.classifier.settings import Settings
 from frfw.classifier.tiled import TiledSoftmax
 from frfw.classifier.update import FusedSGD, SampledRows
 from frfw.errors import FrfwError
-from frfw.losses import Formula, Samples
+from frfw.losses import Formula, Samples, widen
 
 Weighting = Callable[..., Tensor]
 
@@ -96,7 +96,7 @@ class Classifier(nn.Module):
 
         Args:
             embeddings: (B, D), float16, bfloat16, float32 or float64; taken to the precision of
-                the weight first. B may differ between processes.
+                the weight first (`frfw.losses.widen`). B may differ between processes.
             labels: (B,) int64 in [0, classes).
 
         Raises:
@@ -107,7 +107,7 @@ class Classifier(nn.Module):
 
     def _forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         sizes = agree(embeddings, labels, self.dim, self.classes, self.exchange, self.check_finite)
-        x = embeddings.to(self.weight.dtype)
+        x = widen(embeddings, self.weight.dtype)
         norm = torch.linalg.vector_norm(x, dim=1)
         if self.formula.geometry == "cosine":
             x = x / norm.clamp_min(1e-12)[:, None]
@@ -121,12 +121,13 @@ class Classifier(nn.Module):
             samples = self._survey(softmax, samples)
         target, threshold = self.formula.target(samples), self.formula.threshold(samples).detach()
         per_sample, p = softmax.loss(target, threshold, self.formula.scale(samples))
-        regulariser = self.formula.regulariser(samples)
-        if regulariser is not None:
-            per_sample = per_sample + regulariser
         self._observe_probability(p, sizes)
         extra: dict[str, Any] = softmax.statistics(target, threshold) if self.statistics else {}
         loss = self._weigh(per_sample, sizes)
+        regulariser = self.formula.regulariser(samples)
+        if regulariser is not None:  # a term of its own: focal and OHEM weigh the classification
+            per_sample = per_sample + regulariser
+            loss = loss + self._mean(regulariser, sizes)
         return HeadOutput(loss, per_sample, cos.detach(), p, **extra)
 
     def softmax(self, x: Tensor, labels: Tensor, sizes: list[int]) -> DenseSoftmax | TiledSoftmax:
@@ -269,7 +270,11 @@ class Classifier(nn.Module):
     def _weigh(self, per_sample: Tensor, sizes: list[int]) -> Tensor:
         if self.weighting is not None:
             return self.weighting(per_sample, group=self.exchange.group)
-        return per_sample.sum() * (self.exchange.world / sum(sizes))
+        return self._mean(per_sample, sizes)
+
+    def _mean(self, values: Tensor, sizes: list[int]) -> Tensor:
+        """Mean over the global batch, in the sense that the mean over processes is."""
+        return values.sum() * (self.exchange.world / sum(sizes))
 
     def extra_repr(self) -> str:
         start, stop = self.class_range

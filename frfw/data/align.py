@@ -81,10 +81,9 @@ def _finder(
     """Return (function of (index, image) giving the points, its name for the record)."""
     if landmarks:
         table = read_landmarks(landmarks)
-        return lambda index, _: table.get(_relative(dataset, index)), "file"
-    if isinstance(dataset, ListDataset) and dataset.landmarks is not None:
-        marks = dataset.landmarks
-        return lambda index, _: marks[index], "list"
+        return lambda index, _: table.get(_relative(*dataset.origin(index))), "file"
+    if _listed(*dataset.origin(0)) is not None:
+        return lambda index, _: _listed(*dataset.origin(index)), "list"
     if detector:
         net = YuNet(detector)
         return lambda _, image: net(image), "yunet"
@@ -92,6 +91,13 @@ def _finder(
         "align needs landmarks: --landmarks FILE, or --detector ONNX (OpenCV's YuNet), or a list "
         "with the columns x1, y1 ... x5, y5"
     )
+
+
+def _listed(dataset: Dataset, index: int) -> np.ndarray | None:
+    """The landmarks in a list's own columns."""
+    if isinstance(dataset, ListDataset) and dataset.landmarks is not None:
+        return dataset.landmarks[index]
+    return None
 
 
 def _relative(dataset: Dataset, index: int) -> str:

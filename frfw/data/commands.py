@@ -12,23 +12,33 @@ from tqdm import tqdm
 from frfw.data.dataset import Dataset
 from frfw.data.layouts import read_layout
 from frfw.data.layouts.detect import LAYOUTS
+from frfw.data.manifest import read_manifest, state_pack
 from frfw.data.pack import check_target, pack
 from frfw.data.pair_sets import draw_agedb, write_drawn, write_pair_list
 from frfw.data.source import open_source
 from frfw.errors import FrfwError
 
 Tools = argparse._SubParsersAction
+_BY_NAME = "several sources: equal names are one person (otherwise identities stay apart)"
 
 
 def _source(tool: argparse.ArgumentParser) -> None:
-    tool.add_argument("source", metavar="ANY", help="folder, list, RecordIO or tar shards")
+    tool.add_argument(
+        "source", metavar="ANY", nargs="+", help="folder, list, RecordIO or tar shards; or several"
+    )
+    tool.add_argument("--by-name", action="store_true", help=_BY_NAME)
+    tool.add_argument("--patch", help="patch.csv of the clean tool, applied first")
     tool.add_argument("--keep", action="append", help="only these identities: name, file or 1..9")
     tool.add_argument("--exclude", action="append", help="without these identities")
 
 
-def _open(arguments: argparse.Namespace) -> Dataset:
-    keys = {"path": arguments.source, "keep": arguments.keep, "exclude": arguments.exclude}
-    return open_source(keys)
+def _open(arguments: argparse.Namespace, size: int | None = None) -> Dataset:
+    a = arguments
+    where = {"path": a.source[0]}
+    if len(a.source) > 1:
+        where = {"sources": a.source, "merge": "name" if a.by_name else "apart"}
+    options = {"patch": a.patch, "keep": a.keep, "exclude": a.exclude, "size": size}
+    return open_source(where | options)
 
 
 def _bar(total: int, what: str) -> tqdm:
@@ -127,12 +137,14 @@ def _pairs(arguments: argparse.Namespace) -> None:
             pairs = read_layout(a.layout, a.images, a.protocol)
         with _bar(2 * len(pairs.pairs), pairs.name) as bar:
             count = write_pair_list(pairs, out, a.size, _progress(bar))
+    images = Path(a.images)
+    state_pack(out, read_manifest(images if images.is_dir() else images.parent))
     print(f"{out}: {count} pairs")
 
 
 def add_align(tools: Tools) -> None:
     tool = tools.add_parser("align", help="five-point alignment to the template")
-    tool.add_argument("source", metavar="ANY", help="folder or list of unaligned images")
+    _source(tool)
     tool.add_argument("out", metavar="OUT", help="folder to write to, one sub-folder an identity")
     tool.add_argument("--landmarks", help="file with five points an image (text list or CSV)")
     tool.add_argument("--detector", help="ONNX file of OpenCV's YuNet, to find the points")
@@ -148,7 +160,7 @@ def _align(arguments: argparse.Namespace) -> None:
 
     a = arguments
     alignment = Alignment(size=a.size, interpolation=a.interpolation, border=a.border)
-    dataset = open_source(a.source)
+    dataset = _open(a)
     with _bar(len(dataset), "align") as bar:
         result = align_source(
             dataset, a.out, alignment, a.landmarks, a.detector, progress=_progress(bar)
@@ -176,9 +188,8 @@ def _clean(arguments: argparse.Namespace) -> None:
 
     a = arguments
     model = frfw.load(a.model)
-    source = {"path": a.source, "keep": a.keep, "exclude": a.exclude}
-    dataset = open_source(source | {"size": model.preprocessing.size})
-    for line in model.preprocessing.differences(dataset.preprocessing):
+    dataset = _open(a, model.preprocessing.size)
+    for line in model.preprocessing.alignment_differences(dataset.preprocessing):
         print(f"warning: model and data disagree in {line}")
     with _bar(len(dataset), "embed") as bar:
         embeddings = embed_dataset(dataset, model.embed, progress=_progress(bar))

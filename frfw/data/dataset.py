@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from frfw.data.decode import BadImage, decode
+from frfw.data.decode import BadImage, decode, decode_into
 from frfw.data.preprocessing import Preprocessing
 
 
@@ -40,6 +40,10 @@ class Dataset:
         """Say where image `index` is (file, record), for messages and lists."""
         raise NotImplementedError
 
+    def origin(self, index: int) -> tuple[Dataset, int]:
+        """Return the set that has image `index` on disk, and its number there."""
+        return self, index
+
     def _content_digest(self) -> bytes:
         """Return a digest of what the images are, independent of where the set lies."""
         raise NotImplementedError
@@ -51,6 +55,13 @@ class Dataset:
         """Return image `index` as uint8 RGB (size, size, 3); raises BadImage."""
         try:
             return decode(self.read(index), self.size)
+        except BadImage as error:
+            raise BadImage(f"{self.locate(index)}: {error}") from error
+
+    def load(self, index: int, out: np.ndarray) -> None:
+        """Write image `index` to `out`, uint8 (size, size, 3) contiguous; raises BadImage."""
+        try:
+            decode_into(self.read(index), out)
         except BadImage as error:
             raise BadImage(f"{self.locate(index)}: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import simplejpeg
 
 from frfw.errors import FrfwError
 
@@ -40,6 +41,24 @@ def decode(data: bytes, size: int | None = None) -> np.ndarray:
     if image is None:
         raise BadImage("it cannot be decoded as JPEG, PNG, BMP, WebP or TIFF")
     return image if size is None else resize(image, size)
+
+
+def decode_into(data: bytes, out: np.ndarray) -> None:
+    """Decode to `out`, uint8 RGB (size, size, 3), contiguous; the pixels are those of `decode`.
+
+    A JPEG of that very size, the common case, is written there without an image in between.
+
+    Raises:
+        BadImage: as `decode`.
+    """
+    # Only OpenCV turns images as their EXIF data says, which comes within the first bytes.
+    if data[:2] == _JPEG and data.rfind(_END) > data.find(_SCAN) and b"Exif" not in data[:4096]:
+        try:
+            if simplejpeg.decode_jpeg(data, "RGB", buffer=out).shape == out.shape:
+                return
+        except ValueError:  # larger than `out`, CMYK, or damaged: OpenCV has the word
+            pass
+    out[...] = decode(data, len(out))
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:

@@ -18,7 +18,15 @@ from torch.utils.data._utils import signal_handling
 
 from frfw.data.dataset import Dataset
 from frfw.data.sampler import SampleStream, ShuffledOrder
-from frfw.data.worker import Batch, Fetcher, Parcel, Request, WorkerStart
+from frfw.data.worker import (
+    Batch,
+    Fetcher,
+    Parcel,
+    Request,
+    WorkerStart,
+    parcel_length,
+    parcel_views,
+)
 from frfw.errors import FrfwError
 
 if TYPE_CHECKING:
@@ -81,12 +89,19 @@ class Loader:
         self._seen, self._length = 0, len(requests)
         self._dumps = tempfile.TemporaryDirectory(prefix="frfw-loader-")
         extra = {"prefetch_factor": prefetch, "timeout": timeout} if workers else {}
+        self._fetcher, self._pin = fetcher, pin_memory
+        if workers:
+            # A worker has at most `prefetch` batches under way, and one is being copied here.
+            fetcher.turns = prefetch + 1
+            length = parcel_length(fetcher.count, dataset.size)
+            number = workers * fetcher.turns
+            shared = torch.UntypedStorage._new_shared(number * length)  # takes no memory yet
+            fetcher.slots = torch.empty(0, dtype=torch.uint8).set_(shared).view(number, length)
         self._loader = DataLoader(
             fetcher,
             batch_size=None,
             sampler=requests,
             num_workers=workers,
-            pin_memory=pin_memory,
             worker_init_fn=WorkerStart(self._dumps.name),
             multiprocessing_context=context if workers else None,
             in_order=True,
@@ -105,7 +120,7 @@ class Loader:
         if self._iterator is None:
             self._iterator = iter(self._loader)
         try:
-            batch = next(self._iterator).open()
+            batch = self._opened(next(self._iterator))
         except (StopIteration, FrfwError):
             self.close()
             raise
@@ -116,6 +131,19 @@ class Loader:
         if batch.bad:
             self._account(batch)
         return batch
+
+    def _opened(self, parcel: Parcel) -> Batch:
+        """Copy a batch out of its slot, which the worker fills again after the next call."""
+        buffer = parcel.buffer
+        if isinstance(buffer, int):
+            shared = self._fetcher.slots[buffer]
+            buffer = torch.empty(shared.shape, dtype=torch.uint8, pin_memory=self._pin)
+            buffer.copy_(shared)
+        elif self._pin:
+            buffer = buffer.pin_memory()
+        numbers, pixels = parcel_views(buffer, self._fetcher.count, self.dataset.size)
+        images = pixels.permute(0, 3, 1, 2)
+        return Batch(images, numbers[0], numbers[1], parcel.bad, numbers[2])
 
     def _account(self, batch: Batch) -> None:
         """Log each bad image once; stop when more than the allowed share are bad."""
@@ -218,7 +246,7 @@ def make_loader(
     return Loader(
         dataset,
         requests,
-        Fetcher(dataset, augment, seed, order.repeats),
+        Fetcher(dataset, augment, seed, order.repeats, micro_batch),
         workers=workers,
         pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
         prefetch=prefetch,

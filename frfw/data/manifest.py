@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,22 @@ def read_entries(folder: Path) -> dict[str, Any]:
     if not isinstance(entries, dict):
         raise FrfwError(f"{path} does not hold a JSON object: repair or remove it")
     return entries
+
+
+def state_pack(pack: Path, preprocessing: Preprocessing | None) -> None:
+    """Write into the manifest beside a verification pack how its crops were made (None: unknown).
+
+    Under `packs`, by the pack's name: several packs and a training set may share a folder.
+    """
+    entries = read_entries(pack.parent)
+    packs = {k: v for k, v in entries.get("packs", {}).items() if k != pack.name}
+    if preprocessing is not None and preprocessing.alignment:
+        packs[pack.name] = preprocessing.to_dict()
+    if packs == entries.get("packs", {}):
+        return
+    temporary = pack.with_name(f"{MANIFEST}-{os.getpid()}.partial")
+    temporary.write_text(json.dumps({**entries, "packs": packs}, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, pack.parent / MANIFEST)
 
 
 def read_manifest(folder: Path) -> Preprocessing | None:

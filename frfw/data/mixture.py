@@ -32,6 +32,9 @@ class Mixture(Dataset):
         self.parts = list(parts)
         for part in parts[1:]:
             different = parts[0].preprocessing.differences(part.preprocessing)
+            # All are resized to one size; and who found the landmarks may differ in a mixture.
+            free = ("size:", "alignment.landmarks:")
+            different = [line for line in different if not line.startswith(free)]
             if different:
                 raise FrfwError(
                     f"{parts[0].name} and {part.name} were cropped in different ways: "
@@ -59,6 +62,10 @@ class Mixture(Dataset):
     def locate(self, index: int) -> str:
         part, inner = self._part(index)
         return part.locate(inner)
+
+    def origin(self, index: int) -> tuple[Dataset, int]:
+        part, inner = self._part(index)
+        return part.origin(inner)
 
     def _content_digest(self) -> bytes:
         return hashlib.blake2b("".join(p.fingerprint for p in self.parts).encode()).digest()

@@ -56,9 +56,28 @@ class Preprocessing:
     def differences(self, other: Preprocessing) -> list[str]:
         """Say, field by field, where `other` disagrees; an unstated alignment agrees with any."""
         mine, theirs = self.to_dict(), other.to_dict()
-        lines = []
-        for key, value in mine.items():
-            unstated = key == "alignment" and not (value and theirs[key])
-            if value != theirs[key] and not unstated:
-                lines.append(f"{key}: {value} against {theirs[key]}")
+        lines = [
+            f"{key}: {value} against {theirs[key]}"
+            for key, value in mine.items()
+            if key != "alignment" and value != theirs[key]
+        ]
+        return lines + self.alignment_differences(other)
+
+    def alignment_differences(self, other: Preprocessing) -> list[str]:
+        """Say where the crops were made in another way; unstated agrees with any.
+
+        The size does not count: crops are resized, and the template scales with them.
+        """
+        mine, theirs = self.alignment, other.alignment
+        if not mine or not theirs:
+            return []
+        keys = [key for key in {**mine, **theirs} if key not in ("hash", "size")]
+        lines = [
+            f"alignment.{key}: {mine.get(key, 'unstated')} against {theirs.get(key, 'unstated')}"
+            for key in keys
+            if mine.get(key) != theirs.get(key)
+        ]
+        same_size = mine.get("size") == theirs.get("size")
+        if not lines and same_size and mine.get("hash") != theirs.get("hash"):
+            lines.append("alignment: the template's points changed between versions")
         return lines

@@ -45,6 +45,9 @@ class Selection(Dataset):
     def locate(self, index: int) -> str:
         return self.base.locate(int(self._images[index]))
 
+    def origin(self, index: int) -> tuple[Dataset, int]:
+        return self.base.origin(int(self._images[index]))
+
     def _content_digest(self) -> bytes:
         return hashlib.blake2b(self.base.fingerprint.encode() + self._images.tobytes()).digest()
 

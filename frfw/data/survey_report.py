@@ -31,11 +31,19 @@ def report_lines(dataset: Dataset, found: Survey) -> list[str]:
         "alignment, mean face against the template in pixels of 112: "
         + ", ".join(f"{k} {x:+.1f} {y:+.1f}" for k, (x, y) in found.offsets.items())
         + f"; eye contrast {found.contrast:.0f}",
+        *_stated(dataset),
         f"channel order: {found.red_share:.0%} of the faces redder than blue, "
         + ("as RGB faces are" if found.red_share >= 0.65 else "unusual for faces"),
     ]
     lines += [f"warning: {text}" for text in found.warnings]
     return lines
+
+
+def _stated(dataset: Dataset) -> list[str]:
+    """The manifest's word on the crops, before which the mean face is a hint only."""
+    entries = dataset.preprocessing.alignment
+    words = ", ".join(f"{k} {v}" for k, v in entries.items())
+    return [f"  the manifest states: {words}; the mean face is a hint only"] if entries else []
 
 
 def _histogram(per: np.ndarray) -> list[str]:

@@ -6,6 +6,7 @@ from frfw.losses.formula import Formula, Samples, create_formula, formula_names
 from frfw.losses.subcenters import SubcenterReport, subcenter_report
 from frfw.losses.triplets import in_threes, mine, mine_offline, read_triplets, write_triplets
 from frfw.losses.weighting import create_weighting, weighting_names
+from frfw.losses.widen import widen
 
 __all__ = [
     "Formula",
@@ -22,5 +23,6 @@ __all__ = [
     "read_triplets",
     "subcenter_report",
     "weighting_names",
+    "widen",
     "write_triplets",
 ]

@@ -20,7 +20,7 @@ class AdaFace(Formula):
     T = cos(clip(θ_y - m ẑ, eps, π - eps)) - m - m ẑ; N = cos θ_j. Cosines are clipped to
     [-1 + eps, 1 - eps] and norms to [0.001, 100]; no gradient goes through the norm.
 
-    Source: Kim et al., "AdaFace", CVPR 2022, eq. 14 to 17, and the authors' code.
+    Source: Kim et al., "AdaFace", CVPR 2022, section 3, and the authors' code.
 
     Args:
         s: scale.
@@ -88,10 +88,10 @@ class AdaFace(Formula):
 class MagFace(ArcFace):
     """The margin grows with the norm a of the embedding, and a regulariser rewards large norms.
 
-    T = cos(θ_y + m(a)), m(a) linear from l_margin at a = l_a to u_margin at a = u_a; to each
-    sample's loss λ_g g(a) is added, g(a) = 1/a + a/u_a². a is clipped to [l_a, u_a].
+    T = cos(θ_y + m(a)), m(a) linear from l_margin at a = l_a to u_margin at a = u_a; λ_g times
+    the batch's mean of g(a) is added, g(a) = 1/a + a/u_a². a is clipped to [l_a, u_a].
 
-    Source: Meng et al., "MagFace", CVPR 2021, eq. 3 and 4, and the authors' code.
+    Source: Meng et al., "MagFace", CVPR 2021, section 3, and the authors' code.
 
     Args:
         s: scale.

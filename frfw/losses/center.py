@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from frfw.losses.distributed import Group, gather, total, world
 from frfw.losses.embedding import register_embedding_loss
+from frfw.losses.widen import widen
 
 
 @register_embedding_loss("center")
@@ -38,7 +39,7 @@ class CenterLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor, group: Group = None) -> Tensor:
         """Return the loss of (B, D) embeddings with (B,) labels, then move the centres."""
-        x = embeddings.to(self.centers.dtype)
+        x = widen(embeddings, self.centers.dtype)
         difference = x - self.centers[labels]
         count = total(x.new_full((), float(len(x))), group)
         loss = difference.square().sum() / 2 * (world(group) / count)

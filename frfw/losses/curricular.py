@@ -20,7 +20,7 @@ class CurricularFace(ArcFace):
     t is the running mean of the batch mean of cos θ_y, starts at 0 and is moved with the batch
     before it is used. Hard is judged by cos(θ_y + m) without the rule for θ_y + m > π.
 
-    Source: Huang et al., "CurricularFace", CVPR 2020, eq. 8 to 13, and the authors' code.
+    Source: Huang et al., "CurricularFace", CVPR 2020, section 3, and the authors' code.
 
     Args:
         s: scale.

@@ -60,7 +60,7 @@ class _DrawnMargin:
 class ElasticArcFace(_DrawnMargin, ArcFace):
     """T = cos(θ_y + m_i), m_i ~ N(m, std²); N = cos θ_j.
 
-    Source: Boutros et al., "ElasticFace", CVPRW 2022, eq. 4 and 6.
+    Source: Boutros et al., "ElasticFace", CVPRW 2022, section 3.
 
     Args:
         s, gradient, beyond_pi, easy_margin: as in ArcFace.
@@ -95,7 +95,7 @@ class ElasticArcFace(_DrawnMargin, ArcFace):
 class ElasticCosFace(_DrawnMargin, CosFace):
     """T = cos θ_y - m_i, m_i ~ N(m, std²); N = cos θ_j.
 
-    Source: Boutros et al., "ElasticFace", CVPRW 2022, eq. 5 and 6.
+    Source: Boutros et al., "ElasticFace", CVPRW 2022, section 3.
 
     Args:
         s: scale. m, std: mean and standard deviation of the margin.

@@ -16,6 +16,7 @@ from frfw.losses.distances import DISTANCES
 from frfw.losses.distributed import Group, gather, gather_with_gradient
 from frfw.losses.formula import build, choice
 from frfw.losses.triplets import GIVEN, MINING, mine, rows_in_threes
+from frfw.losses.widen import widen
 
 _LOSSES: dict[str, type[nn.Module]] = {}
 
@@ -51,8 +52,8 @@ def create_embedding_loss(name: str, dim: int, classes: int, **params: Any) -> n
 class TripletLoss(nn.Module):
     """mean over triplets of [d(a, p) - d(a, n) + margin]_+, or of softplus(d(a, p) - d(a, n)).
 
-    Source: Schroff et al., "FaceNet", CVPR 2015, eq. 3; batch-hard and soft margin: Hermans et
-    al., "In Defense of the Triplet Loss", 2017, eq. 5 and section 2.
+    Source: Schroff et al., "FaceNet", CVPR 2015, section 3.1; batch-hard and soft margin:
+    Hermans et al., "In Defense of the Triplet Loss", 2017, section 2.
 
     Args:
         margin: a number, or "soft" for the soft margin.
@@ -161,5 +162,5 @@ class ContrastiveLoss(nn.Module):
 def _gathered(embeddings: Tensor, labels: Tensor, group: Group) -> tuple[Tensor, Tensor]:
     """Return embeddings (with gradient on our rows) and labels of all ranks, float32 at least."""
     if embeddings.dtype in (torch.float16, torch.bfloat16):
-        embeddings = embeddings.float()
+        embeddings = widen(embeddings, torch.float32)
     return gather_with_gradient(embeddings, group), gather(labels, group)[0]

@@ -108,7 +108,7 @@ class Formula(nn.Module):
         return self.s
 
     def regulariser(self, samples: Samples) -> Tensor | None:
-        """Return (B,) to add to the per-sample loss, or None."""
+        """Return (B,) to add to the loss as its mean, not subject to sample weighting, or None."""
         return None
 
 

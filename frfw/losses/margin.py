@@ -19,7 +19,7 @@ GRADIENT = ("exact", "straight_through")
 class Softmax(Formula):
     """NormFace: softmax over scaled cosines, no margin. T = cos θ_y, N = cos θ_j.
 
-    Source: Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification", 2017, eq. 5.
+    Source: Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification", 2017.
     """
 
     identity_negatives = True
@@ -40,7 +40,7 @@ class LinearSoftmax(Formula):
 class CosFace(Formula):
     """Additive cosine margin. T = cos θ_y - m, N = cos θ_j.
 
-    Source: Wang et al., "CosFace", CVPR 2018, eq. 4; also AM-Softmax, Wang et al. 2018, eq. 6.
+    Source: Wang et al., "CosFace", CVPR 2018, eq. 4; also AM-Softmax, Wang et al. 2018.
 
     Args:
         s: scale.
@@ -158,7 +158,7 @@ class CombinedMargin(ArcFace):
 class SubcenterArcFace(ArcFace):
     """ArcFace with K centres a class: cos θ_j is the largest cosine to class j's K sub-centres.
 
-    Source: Deng et al., "Sub-center ArcFace", ECCV 2020, eq. 3.
+    Source: Deng et al., "Sub-center ArcFace", ECCV 2020, section 3.
 
     Args:
         sub_centers: K, 3 in the paper. `frfw.losses.subcenter_report` finds the noisy samples.

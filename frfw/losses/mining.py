@@ -38,7 +38,7 @@ class _RaisedNegatives(Formula):
 class SVSoftmax(_RaisedNegatives):
     """Support-vector guided softmax. T = cos θ_y; a negative is hard where cos θ_j > cos θ_y.
 
-    Source: Wang et al., "Support Vector Guided Softmax Loss for Face Recognition", 2018, eq. 5-8.
+    Source: Wang et al., "Support Vector Guided Softmax Loss for Face Recognition", 2018.
 
     Args:
         s: scale.
@@ -55,7 +55,7 @@ class SVSoftmax(_RaisedNegatives):
 class MVAM(_RaisedNegatives, CosFace):
     """MV-Softmax over the additive cosine margin. T = cos θ_y - m, hard above cos θ_y - m.
 
-    Source: Wang et al., "Mis-classified Vector Guided Softmax Loss", AAAI 2020, eq. 5 to 8.
+    Source: Wang et al., "Mis-classified Vector Guided Softmax Loss", AAAI 2020, section 3.
 
     Args:
         s, m, easy_margin: as in CosFace. t, hard: as in SVSoftmax.
@@ -80,7 +80,7 @@ class MVAM(_RaisedNegatives, CosFace):
 class MVArc(_RaisedNegatives, ArcFace):
     """MV-Softmax over the additive angular margin. T = cos(θ_y + m), hard above cos(θ_y + m).
 
-    Source: Wang et al., "Mis-classified Vector Guided Softmax Loss", AAAI 2020, eq. 5 to 8.
+    Source: Wang et al., "Mis-classified Vector Guided Softmax Loss", AAAI 2020, section 3.
 
     Args:
         s, m, gradient, beyond_pi, easy_margin: as in ArcFace. t, hard: as in SVSoftmax.
@@ -110,7 +110,7 @@ class NPCFace(ArcFace):
     T = cos(θ_y + m_i), m_i = m0 + m1 mean of cos θ_j over the hard negatives (m0 where there are
     none; no gradient through m_i); N = t cos θ_j + a where cos θ_j > cos(θ_y + hard_margin).
 
-    Source: Zeng et al., "NPCFace: Negative-Positive Collaborative Training", 2020, eq. 6 to 9;
+    Source: Zeng et al., "NPCFace: Negative-Positive Collaborative Training", 2020, section 3;
     the numbers and the easy margin are those of the authors' code.
 
     Args:
@@ -176,7 +176,7 @@ class Circle(Formula):
     α_p = [1 + m - cos θ_y]_+ and α_n = [cos θ_j + m]_+ weigh each cosine by how far it is from
     its optimum; they carry no gradient.
 
-    Source: Sun et al., "Circle Loss", CVPR 2020, eq. 5 to 8 with class-level labels.
+    Source: Sun et al., "Circle Loss", CVPR 2020, section 3, with class-level labels.
 
     Args:
         s: the paper's γ.

@@ -18,7 +18,7 @@ class SphereFace(Formula):
     λ = max(lambda_min, base (1 + gamma i)^-power) is annealed with the iteration i (counted from
     1); without annealing λ = 0 and T = ψ.
 
-    Source: Liu et al., "SphereFace", CVPR 2017, eq. 6 and 7; annealing as in the authors' code.
+    Source: Liu et al., "SphereFace", CVPR 2017, section 3; annealing as in the authors' code.
 
     Args:
         s: scale; None: the norm of the embedding, as in the paper.

@@ -27,7 +27,7 @@ def mine(distances: Tensor, labels: Tensor, kind: str, margin: float) -> Tensor:
         distances: (B, B), any dtype.
         labels: (B,) int64.
         kind: "all"; "hard", "semihard", "easy" by the gap; "batch_hard": for each anchor its
-            farthest positive and nearest negative (Hermans et al. 2017, eq. 5).
+            farthest positive and nearest negative (Hermans et al. 2017, section 2).
         margin: divides semi-hard from easy.
     """
     choice("mining", kind, MINING)

@@ -14,7 +14,7 @@ from frfw.data import Preprocessing, create_order, open_source
 from frfw.errors import FrfwError
 from frfw.losses import create_embedding_loss, create_weighting, embedding_loss_names
 from frfw.training.batch_plan import BatchPlan, plan_batches
-from frfw.training.batches import Batches
+from frfw.training.batches import Batches, Phase
 from frfw.training.batchnorm import synchronise
 from frfw.training.distributed import Ranks
 from frfw.training.ema import WeightAverage
@@ -34,7 +34,7 @@ class Parts:
 
     config: Config
     dataset: Any
-    order: Any
+    phase: Phase
     plan: BatchPlan
     preprocessing: Preprocessing
     model: FaceModel
@@ -113,7 +113,7 @@ def build(config: Config, ranks: Ranks, resuming: bool = False) -> Parts:
     return Parts(
         config=config,
         dataset=dataset,
-        order=order,
+        phase=Phase(order, config["seed"], 0, plan.steps),
         plan=plan,
         preprocessing=preprocessing,
         model=model,

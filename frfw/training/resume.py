@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from frfw.training.trainer import Trainer
 
 # What a resumed run may not change: it would be another run.
-_FIXED = ("loss", "weighting", "extra_loss", "backbone", "seed")
+_FIXED = ("loss", "weighting", "extra_loss", "mining", "backbone", "seed")
+_WITHOUT = {"mining": {"name": "none"}}  # what a config from before the key means
 
 
 def wants_resume(config: dict[str, Any]) -> bool:
@@ -164,11 +165,16 @@ def refuse_other_run(trainer: Trainer, content: checkpoint.Checkpoint, path: Pat
 def changed_keys(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Name the keys that a resumed run may not change and that differ."""
     before, after = OmegaConf.create(stored), OmegaConf.create(now)
-    differing = [k for k in _FIXED if OmegaConf.select(before, k) != OmegaConf.select(after, k)]
+    differing = [k for k in _FIXED if _value(before, k) != _value(after, k)]
     batch = "trainer.global_batch_size"
     if OmegaConf.select(before, batch) != OmegaConf.select(after, batch):
         differing.append(batch)
     return differing
+
+
+def _value(config: Any, key: str) -> Any:
+    found = OmegaConf.select(config, key)
+    return _WITHOUT.get(key) if found is None else found
 
 
 def load_into(trainer: Trainer, content: checkpoint.Checkpoint, path: Path) -> None:

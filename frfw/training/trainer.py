@@ -16,6 +16,7 @@ from frfw.training.build import Parts, build
 from frfw.training.distributed import Ranks, average, barrier
 from frfw.training.faults import Diverged, FaultHandler
 from frfw.training.guards import StepGuard, clip_, global_norm
+from frfw.training.mining import create_mining
 from frfw.training.optimizer import set_lr
 from frfw.training.recorder import Recorder
 from frfw.training.run_folder import RunFolder
@@ -61,6 +62,7 @@ class Trainer:
         )
         self.recorder = Recorder(self, start_step=found.step if found else 0)
         try:
+            self.mining = create_mining(self)
             self.validator = Validator(self)
             preflight.check(self)
             if self.settings["dry_run"]:
@@ -90,6 +92,8 @@ class Trainer:
             if not done:
                 return self.stop.agreed()
         while self.step < self.plan.steps:
+            if self.mining is not None:
+                self.mining.begin()
             with contextlib.closing(self.parts.batches(self.step)) as batches:
                 signal = self._epochs(batches)
             if signal:

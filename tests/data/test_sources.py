@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from frfw.data import BadImage, decode, open_source
+from frfw.data.alignment import Alignment
 from frfw.data.decode import encode
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.strings import StringColumn
@@ -133,6 +134,18 @@ def test_preprocessing_record():
     assert Preprocessing.from_dict(one.to_dict()).hash == one.hash != Preprocessing().hash
     assert one.differences(Preprocessing()) == []  # nothing stated, nothing to warn of
     assert len(one.differences(Preprocessing(size=96, alignment={"template": "other"}))) == 2
+
+
+def test_alignments_disagree_by_what_they_say():
+    one = Preprocessing(alignment=Alignment(landmarks="yunet").to_dict())
+    half = Preprocessing(56, alignment=Alignment(size=56, landmarks="yunet").to_dict())
+    edge = Preprocessing(alignment=Alignment(landmarks="file", border="edge").to_dict())
+    assert one.alignment_differences(half) == []  # the template scales with the size
+    assert one.alignment_differences(edge) == [
+        "alignment.border: black against edge",
+        "alignment.landmarks: yunet against file",
+    ]
+    assert one.alignment_differences(Preprocessing()) == []
     with pytest.raises(FrfwError, match="Did you mean 'mean'"):
         Preprocessing.from_dict({"meen": 3})
     with pytest.raises(FrfwError, match="rgb or bgr"):

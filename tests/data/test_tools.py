@@ -347,3 +347,58 @@ def test_manifest_damage_is_one_line(make_folder):
     (root / "manifest.json").write_text(json.dumps({"preprocessing": {"colour": 3}}))
     with pytest.raises(FrfwError, match="has no 'colour'"):
         open_source(root)
+
+
+def test_tools_take_mixtures(make_folder, tmp_path, command):
+    one, two = make_folder([3, 2], name="one"), make_folder([2, 4, 2], name="two")
+    done = command("pack", one, two, tmp_path / "apart")
+    assert (done.returncode, done.stdout.split(": ")[1][:26]) == (0, "13 images of 5 identities,")
+    done = command("pack", one, two, tmp_path / "merged", "--by-name")
+    assert "13 images of 3 identities" in done.stdout
+    merged = open_source(tmp_path / "merged")
+    assert np.bincount(merged.labels).tolist() == [5, 6, 2]
+    done = command("inspect", one, two, "--by-name", "--picture", tmp_path / "p.png")
+    assert "13 images of 3 identities" in done.stdout
+    done = command("bench", one, two, "--images", "20", "--batch", "4", "--workers", "0")
+    assert "bottleneck" in done.stdout
+
+
+def test_align_takes_mixtures_and_selections(tmp_path, command):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        rows = []
+        for i in range(2):
+            (tmp_path / name / f"{i}.png").write_bytes(
+                encode(np.full((112, 112, 3), 90, np.uint8), ".png")
+            )
+            points = ",".join(f"{v:.2f}" for v in ARCFACE.reshape(-1))
+            rows.append(f"{i}.png,p{i},{points}")
+        head = "path,identity," + ",".join(f"x{k},y{k}" for k in range(1, 6))
+        (tmp_path / name / "list.csv").write_text("\n".join([head, *rows]) + "\n")
+    lists = [tmp_path / name / "list.csv" for name in ("one", "two")]
+    done = command("align", *lists, tmp_path / "out", "--exclude", "1/p1")
+    assert done.returncode == 0, done.stderr
+    assert "3 faces, 0 left out" in done.stdout
+
+
+def test_a_stated_alignment_comes_before_the_mean_face(make_folder, tmp_path):
+    root = make_folder([3, 3], size=112)
+    assert any("hardly aligned" in w for w in survey(open_source(root)).warnings)
+    stated = {"preprocessing": {"size": 112, "alignment": Alignment(landmarks="drawn").to_dict()}}
+    (root / "manifest.json").write_text(json.dumps(stated))
+    dataset = open_source(root)
+    found = survey(dataset)
+    assert not any("align" in w or "template" in w for w in found.warnings)
+    assert any("the manifest states: template arcface" in r for r in report_lines(dataset, found))
+
+
+def test_pairs_hand_the_alignment_on(make_folder, tmp_path, command):
+    root = make_folder([4, 4, 4], size=112)
+    stated = Alignment(landmarks="file", border="edge").to_dict()
+    (root / "manifest.json").write_text(json.dumps({"preprocessing": {"alignment": stated}}))
+    out = tmp_path / "packs" / "mine.bin"
+    out.parent.mkdir()
+    done = command("pairs", "draw", root, out, "--pairs", "4", "--folds", "1")
+    assert done.returncode == 0, done.stderr
+    packs = json.loads((out.parent / "manifest.json").read_text())["packs"]
+    assert packs["mine.bin"]["alignment"] == stated

@@ -19,6 +19,7 @@ from frfw.losses import (
     create_weighting,
     embedding_loss_names,
     formula_names,
+    widen,
 )
 
 DIM, CLASSES = 8, 6
@@ -72,23 +73,47 @@ def finite(*tensors):
 HALF = [(name, {}, dtype) for name in formula_names() for dtype in (torch.float16, torch.bfloat16)]
 
 
-@pytest.mark.parametrize(
-    ("name", "params", "dtype"), [(*variant, torch.float32) for variant in VARIANTS] + HALF
-)
-def test_classifier(name, params, dtype):
+CASES = [(*variant, torch.float32, "dense") for variant in VARIANTS]
+CASES += [(*half, "dense") for half in HALF]
+CASES += [(*half, "tiled") for half in HALF if half[2] == torch.float16]
+
+
+@pytest.mark.parametrize(("name", "params", "dtype", "mode"), CASES)
+def test_classifier(name, params, dtype, mode):
     for kind in KINDS:
-        head = frfw.create_classifier(name, DIM, CLASSES, **params)
+        head = frfw.create_classifier(name, DIM, CLASSES, mode, compile=False, **params)
         with torch.no_grad():
             head.weight.copy_(centres().repeat_interleave(head.formula.sub_centers, 0))
         x = embeddings(kind).to(dtype).requires_grad_()
         for _ in range(2):  # the second time with state that has moved
             out = head(x, torch.arange(CLASSES))
         out.loss.backward()
-        finite(out.loss, out.per_sample, head.weight.grad)
-        # 1 / |x| is beyond float16 for the gradient of a zero or tiny embedding.
-        if dtype != torch.float16 or kind not in ("zero", "tiny"):
-            finite(x.grad)
+        finite(out.loss, out.per_sample, head.weight.grad, x.grad)
         finite(*[b for b in head.formula.buffers() if b.is_floating_point()])
+
+
+def test_a_gradient_beyond_float16_keeps_its_direction():
+    x = torch.tensor([[3.0, 4.0], [3.0, 4.0]], dtype=torch.float16, requires_grad=True)
+    factor = torch.tensor([[1e6, -5e5], [2.0, 8.0]])
+    (widen(x, torch.float32) * factor).sum().backward()
+    assert x.grad.tolist() == [[65504.0, -32752.0], [2.0, 8.0]]
+    x.grad = None
+    (widen(x, torch.float32) * torch.tensor([[torch.inf, 1.0], [1.0, 1.0]])).sum().backward()
+    assert not torch.isfinite(x.grad[0]).all()
+    assert x.grad[1].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("mode", ["dense", "tiled"])
+@pytest.mark.parametrize("weighting", ["focal", "ohem"])
+def test_weighting_leaves_the_regulariser_alone(weighting, mode):
+    head = frfw.create_classifier("magface", DIM, CLASSES, mode, compile=False)
+    x, y = embeddings("all hard") * 20, torch.arange(CLASSES)
+    plain = head(x, y)
+    norm = x.norm(dim=1)
+    of_norm = head.formula.regulariser(Samples(norm, norm, y, y))
+    head.weighting = create_weighting(weighting)
+    expected = head.weighting(plain.per_sample - of_norm) + of_norm.mean()
+    torch.testing.assert_close(head(x, y).loss, expected)
 
 
 @pytest.mark.parametrize(("name", "params"), VARIANTS)
@@ -157,6 +182,4 @@ def test_embedding_losses(name, params, dtype):
         x = x.to(dtype).requires_grad_()
         loss = loss_module(x, y)
         loss.backward()
-        finite(loss, *loss_module.buffers())
-        if dtype != torch.float16:
-            finite(x.grad)
+        finite(loss, x.grad, *loss_module.buffers())

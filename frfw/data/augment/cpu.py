@@ -52,7 +52,10 @@ class Augment:
     def apply(
         self, image: np.ndarray, plan: Plan, row: int, out: np.ndarray | None = None
     ) -> np.ndarray:
-        """Do to `image` what row `row` of the plan says; the result is also written to `out`."""
+        """Do to `image` what row `row` of the plan says; with `out`, write it there.
+
+        `out` may be `image` itself, which is otherwise not written to.
+        """
         plain = plan.plain[row]
         if plan.flip[row]:
             # OpenCV's flip is ten times as fast as copying NumPy's reversed view.
@@ -61,7 +64,7 @@ class Augment:
                 return image
         if not plain:
             image = _sensor(_light(_geometry(image, plan, row), plan, row), plan, row)
-        if out is not None:
+        if out is not None and out is not image:
             out[...] = image
         return image
 

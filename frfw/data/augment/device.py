@@ -2,8 +2,8 @@
 
 Blur and change of resolution are linear along rows and columns, so each is a matrix a sample,
 built by OpenCV from the identity, and a batched product applies it. JPEG is its own arithmetic:
-8x8 cosine transform and quantisation by the tables of the standard (ITU-T T.81, annex K), without
-entropy coding and with full-size colour.
+8x8 cosine transform and quantisation by the tables of the standard (ITU-T T.81, annex K) with
+half-size colour, without entropy coding.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torchvision.transforms.v2 import functional as v2
 
 from frfw.data.augment.cpu import INTERPOLATIONS
@@ -155,23 +156,28 @@ def _jpeg(x: Tensor, quality: np.ndarray) -> Tensor:
         return x
     where = torch.from_numpy(chosen).to(x.device)
     q = quality[chosen].astype(np.float32)
-    scale = np.where(q < 50, 5000 / np.maximum(q, 1), 200 - 2 * q)[:, None, None, None]
-    tables = np.stack([_LUMA, _CHROMA, _CHROMA])[None]
-    tables = np.clip(np.floor((tables * scale + 50) / 100), 1, 255).astype(np.float32)
-    table = torch.from_numpy(tables).to(x.device)[:, :, None, None]
-    size, pad = x.shape[-1], -x.shape[-1] % 8
+    scale = np.where(q < 50, 5000 / np.maximum(q, 1), 200 - 2 * q)[:, None, None]
+    size, pad = x.shape[-1], -x.shape[-1] % 16
     ycc = torch.einsum("cd,kdhw->kchw", torch.from_numpy(_YCC).to(x.device), x[where].round())
-    ycc[:, 0] -= 128
-    ycc = torch.nn.functional.pad(ycc, (0, pad, 0, pad), mode="replicate")
-    blocks = ycc.unfold(2, 8, 8).unfold(3, 8, 8)
-    cosine = torch.from_numpy(_dct()).to(x.device)
-    spectrum = ((cosine @ blocks @ cosine.T) / table).round_() * table
-    blocks = cosine.T @ spectrum @ cosine
-    ycc = blocks.transpose(3, 4).reshape(len(chosen), 3, size + pad, size + pad)
-    ycc = ycc[..., :size, :size].clone()
-    ycc[:, 0] += 128
+    ycc = functional.pad(ycc, (0, pad, 0, pad), mode="replicate")
+    light = _quantise(ycc[:, :1] - 128, _LUMA, scale) + 128
+    # Half-size colour, taken as averages and brought back by the triangle filter, as libjpeg does.
+    colour = _quantise(functional.avg_pool2d(ycc[:, 1:], 2), _CHROMA, scale)
+    colour = functional.interpolate(colour, scale_factor=2, mode="bilinear", align_corners=False)
+    ycc = torch.cat([light, colour], 1)[..., :size, :size]
     back = torch.from_numpy(np.linalg.inv(_YCC).astype(np.float32)).to(x.device)
     return x.index_copy(0, where, torch.einsum("cd,kdhw->kchw", back, ycc))
+
+
+def _quantise(planes: Tensor, table: np.ndarray, scale: np.ndarray) -> Tensor:
+    """Quantise the spectrum of each 8x8 block of (k, c, H, W); table (8, 8), scale (k, 1, 1)."""
+    steps = np.clip(np.floor((table * scale + 50) / 100), 1, 255).astype(np.float32)
+    steps = torch.from_numpy(steps).to(planes.device)[:, None, None, None]
+    blocks = planes.unfold(2, 8, 8).unfold(3, 8, 8)
+    cosine = torch.from_numpy(_dct()).to(planes.device)
+    spectrum = ((cosine @ blocks @ cosine.T) / steps).round_() * steps
+    blocks = cosine.T @ spectrum @ cosine
+    return blocks.transpose(3, 4).reshape(planes.shape).round_()
 
 
 def _dct() -> np.ndarray:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from frfw.data.alignment import Alignment
 from frfw.data.manifest import MANIFEST, read_entries
+from frfw.data.preprocessing import Preprocessing
 from frfw.data.record_writer import RecordWriter
 from frfw.data.synthetic.contact import contact_sheet, write_png
 from frfw.data.synthetic.sets import PairPlan, Parameters, Person, plan_pairs, training_people
@@ -138,6 +140,7 @@ def _reported(
 def _manifest(folder: Path, p: Parameters, verification_people: int) -> None:
     """Add parameters, counts and hashes to the manifest that the RecordWriter made."""
     entries = read_entries(folder)
+    entries["preprocessing"] = Preprocessing(p.size, alignment=_alignment(p)).to_dict()
     files = sorted(f for f in folder.iterdir() if f.suffix in (".rec", ".idx", ".bin"))
     entries["synthetic"] = {
         "version": VERSION,
@@ -147,6 +150,11 @@ def _manifest(folder: Path, p: Parameters, verification_people: int) -> None:
         "sha256": {f.name: _sha256(f) for f in files},
     }
     (folder / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+
+
+def _alignment(p: Parameters) -> dict[str, object]:
+    """What the crops are: the camera puts the five landmarks, which it knows, on the template."""
+    return Alignment(size=p.size, landmarks="drawn").to_dict()
 
 
 def _sha256(path: Path) -> str:

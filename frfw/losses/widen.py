@@ -1,0 +1,33 @@
+"""Embeddings to a wider type, with a gradient that fits back into the narrow one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def widen(embeddings: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return (B, D) embeddings as `dtype`; the gradient of a row is made to fit into their own.
+
+    The gradient of a normalised embedding grows with 1 / norm: for a norm of 1e-6 it may be beyond
+    float16, whose largest number is 65,504, though it is finite in float32. Casting it would give
+    infinity. A row with such a gradient is scaled down instead, as a whole, so that its direction
+    stays and its largest entry is 65,504. What is not finite in float32 stays so, for a gradient
+    scaler or guard to see. Other rows, and bfloat16, are as a plain cast gives them.
+    """
+    if embeddings.dtype not in (torch.float16, torch.bfloat16):
+        return embeddings.to(dtype)
+    return _Widen.apply(embeddings, dtype)
+
+
+class _Widen(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.narrow = x.dtype
+        return x.to(dtype)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        largest = gradient.abs().amax(-1, keepdim=True)
+        fitting = (torch.finfo(ctx.narrow).max / largest).clamp_max(1)
+        return (gradient * fitting).to(ctx.narrow), None
