@@ -9,7 +9,15 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from frfw.tracking.headline import in_words
-from frfw.tracking.report.charts import Chart, colour, draw, percent_axis, power, power_axis
+from frfw.tracking.report.charts import (
+    Chart,
+    colour,
+    draw,
+    percent_axis,
+    power,
+    power_axis,
+    spread,
+)
 from frfw.tracking.report.verification import percent
 from frfw.tracking.runs import Run
 
@@ -22,7 +30,7 @@ def protocols(run: Run) -> list[dict[str, Any]]:
     for name, content in run.protocols.items():
         tables = [t for t in (_one_to_one(content), _one_to_many(content)) if t]
         charts = [c for c in (_roc(name, content), _cmc(name, content)) if c]
-        found.append({"name": name, "tables": tables, "charts": charts})
+        found.append({"name": name, "tables": tables, "charts": spread(charts)})
     return found
 
 
@@ -53,7 +61,7 @@ def _one_to_one(content: Content) -> dict[str, Any] | None:
     cells = [(f"{one['genuine_count']:,}", ""), (f"{one['impostor_count']:,}", "")]
     cells += [(percent(one["auc"]), ""), (percent(one["eer"]), "")]
     cells += [(percent(p["tar"]), "") for p in known]
-    notes = [p["note"] for p in one["operating_points"] if p["note"]]
+    notes = _too_few(one["operating_points"], "impostors", "FAR")
     return {"first": "1:1, in per cent", "columns": columns, "rows": [("templates", cells)],
             "notes": notes}  # fmt: skip
 
@@ -73,8 +81,18 @@ def _one_to_many(content: Content) -> dict[str, Any] | None:
         cells += [(percent(cmc[min(k, len(cmc)) - 1] if cmc else None), "") for k in ranks]
         cells += [(percent(p["tar"]), "") for p in found["operating_points"]]
         rows.append((gallery, cells))
-        notes += [f"{gallery}: {p['note']}" for p in found["operating_points"] if p["note"]]
+        few = _too_few(found["operating_points"], "nonmated probes", "FPIR")
+        notes += [f"{gallery}: {note}" for note in few]
     return {"first": "1:N, in per cent", "columns": columns, "rows": rows, "notes": notes}
+
+
+def _too_few(points: list[dict[str, Any]], what: str, rate: str) -> list[str]:
+    """Say which error rates the pairs or probes are too few for."""
+    coarse = [power(p["target"]) for p in points if p["tar"] is not None and p["note"]]
+    empty = [p["target"] for p in points if p["tar"] is None]
+    notes = [f"{rate} {', '.join(coarse)} means none at all here."] if coarse else []
+    below = " and below" if len(empty) > 1 else ""
+    return [*notes, *([f"Too few {what} for {rate} {power(max(empty))}{below}."] if empty else [])]
 
 
 def _roc(name: str, content: Content) -> Chart | None:
