@@ -25,7 +25,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -95,8 +94,6 @@ def _train(words: list[str], output: int, limit: int | None) -> None:
 class Round:
     """One run that is hit by a fault and goes on."""
 
-    length = 5.0  # seconds that an undisturbed run takes from its first line to its last
-
     def __init__(self, folder: Path, name: str, data: Path, processes: int, rng: random.Random):
         self.folder, self.name, self.processes, self.rng = folder, name, processes, rng
         self.data = data
@@ -111,22 +108,28 @@ class Round:
         return Process(words, self.folder / f"{self.name}.log", self.processes > 1, limit)
 
     def random_moment(self, process: Process) -> None:
-        """Wait until the run has begun, then for a random part of an undisturbed run's length.
+        """Wait for a random step, perhaps one before the first checkpoint, and a bit more."""
+        self._wait_for(process, lambda: (self.run / "log.txt").exists())
+        self._wait_for_step(process, self.rng.randrange(0, STEPS - 4 * EVERY))
 
-        That may be before the first checkpoint, while one is written, or near the end.
-        """
-        self._wait_for(process, self.run / "log.txt")
-        time.sleep(self.rng.uniform(0, 0.8 * self.length))
+    def wait_for_checkpoint(self, process: Process, step: int = EVERY) -> None:
+        """Wait for a random step from `step` on, and a bit more."""
+        self._wait_for_step(process, self.rng.randrange(step, STEPS - 4 * EVERY))
 
-    def wait_for_checkpoint(self, process: Process, name: str = "last.pt") -> None:
-        """Wait for the first checkpoint, then for a random while."""
-        self._wait_for(process, self.run / "checkpoints" / name)
-        time.sleep(self.rng.uniform(0, 0.4 * self.length))
+    def _wait_for_step(self, process: Process, step: int) -> None:
+        folder = self.run / "checkpoints"
+        wanted = step // EVERY * EVERY
 
-    def _wait_for(self, process: Process, path: Path) -> None:
-        while not path.exists():
+        def reached() -> bool:
+            return max(map(checkpoint.step_of, folder.glob("*.pt")), default=0) >= wanted
+
+        self._wait_for(process, reached)
+        time.sleep(self.rng.uniform(0, 0.3))
+
+    def _wait_for(self, process: Process, condition: Callable[[], bool]) -> None:
+        while not condition():
             if process.poll() is not None:
-                raise SystemExit(f"{self.name} ended before {path}; see its log")
+                raise SystemExit(f"{self.name} ended before it was hit; see its log")
             time.sleep(0.02)
 
     def finish(self) -> int:
@@ -220,7 +223,7 @@ def killed_loader(it: Round) -> tuple[int, float]:
 def truncated_checkpoint(it: Round) -> tuple[int, float]:
     """Kill the run and cut its newest checkpoint in half; there is one before it."""
     process = it.start()
-    it.wait_for_checkpoint(process, f"step_{2 * EVERY}.pt")
+    it.wait_for_checkpoint(process, 2 * EVERY)
     os.killpg(process.pid, signal.SIGKILL)
     result = ended(process)
     newest = checkpoint.candidates(it.run / "checkpoints")[0]
@@ -280,7 +283,6 @@ def main() -> None:
         whole = Round(out, f"undisturbed{processes}", data, processes, rng)
         if not (whole.run / "result.json").exists():
             whole.finish()
-    Round.length = seconds_of(out / "runs" / "undisturbed1" / "log.txt")
     rows = read(out / "faults.csv")
     done = {(r["fault"], int(r["round"])) for r in rows}
     for number in range(options.rounds):
@@ -315,13 +317,6 @@ def step_reached(run: Path) -> int:
     """The step of the newest whole checkpoint; 0 where there is none yet."""
     found = checkpoint.newest(run / "checkpoints") if (run / "checkpoints").is_dir() else None
     return found[1]["counters"]["step"] if found else 0
-
-
-def seconds_of(log: Path) -> float:
-    """From the first line of a run's log to the last."""
-    times = [line[:19] for line in log.read_text().splitlines()]
-    first, last = (datetime.fromisoformat(t) for t in (times[0], times[-1]))
-    return (last - first).total_seconds()
 
 
 def read(path: Path) -> list[dict]:
