@@ -52,7 +52,11 @@ def decode_into(data: bytes, out: np.ndarray) -> None:
         BadImage: as `decode`.
     """
     # Only OpenCV turns images as their EXIF data says, which comes within the first bytes.
-    if data[:2] == _JPEG and data.rfind(_END) > data.find(_SCAN) and b"Exif" not in data[:4096]:
+    if (
+        data[:2] == _JPEG
+        and data.rfind(_END) > data.find(_SCAN)
+        and data.find(b"Exif", 0, 4096) < 0
+    ):
         try:
             if simplejpeg.decode_jpeg(data, "RGB", buffer=out).shape == out.shape:
                 return
