@@ -104,7 +104,7 @@ def measure_sharded(bench: Bench) -> None:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         workers = [
-            bench.start("sharded", [rank, world, port, 200_000, 128, 4], 1) for rank in range(world)
+            bench.start("sharded", [rank, world, port, 200_000, 128, 9], 1) for rank in range(world)
         ]
         figures[str(world)] = [bench.finish(worker) for worker in workers]
     bench.keep("sharded", figures)

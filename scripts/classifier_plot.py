@@ -9,7 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from classifier_cases import spread
+from classifier_cases import DIM, spread
 
 
 def growth_plot(classes: dict[str, Any], batches: dict[str, Any], path: Path) -> None:
@@ -26,8 +26,12 @@ def growth_plot(classes: dict[str, Any], batches: dict[str, Any], path: Path) ->
     axes[1].set(xlabel="classes", ylabel="MB")
     axes[1].legend(frameon=False)
     beyond = [(v["extra"] - v["weight"]) / 1e6 for v in batches.values()]
-    axes[2].semilogx([int(b) for b in batches], beyond, "o-")
-    axes[2].set(xlabel="batch (30,000 classes)", ylabel="MB beyond weight and gradient", ylim=0)
+    sizes = [int(b) for b in batches]
+    axes[2].loglog(sizes, beyond, "o-", label="measured")
+    axes[2].loglog(sizes, [b * DIM * 8 / 1e6 for b in sizes], "k:", label="embeddings, gradients")
+    axes[2].loglog(sizes, [b * 30_000 * 4 / 1e6 for b in sizes], "k--", label="one B x C matrix")
+    axes[2].set(xlabel="batch (30,000 classes)", ylabel="MB beyond weight and gradient")
+    axes[2].legend(frameon=False)
     for axis in axes:
         axis.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
