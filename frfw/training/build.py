@@ -106,9 +106,7 @@ def build(config: Config, ranks: Ranks, resuming: bool = False) -> Parts:
     optimizer = config["optimizer"]
     lr = scaled_lr(optimizer["base_lr"], optimizer["base_batch"], plan.global_batch)
     precision = Precision(settings["precision"], ranks.device, ranks.group)
-    step = ForwardBackward(
-        model, precision, preprocessing.mean, preprocessing.std, config["seed"], tuning.pull
-    )
+    step = ForwardBackward(model, precision, preprocessing, config["seed"], tuning.pull)
     ema = WeightAverage(model.backbone, settings["ema"]) if settings["ema"] else None
     return Parts(
         config=config,

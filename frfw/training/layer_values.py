@@ -89,9 +89,7 @@ def _activations(trainer: Trainer, micro_batches: list[Any], step: int) -> Value
     with torch.no_grad(), watched(parts.backbone) as found:
         for number, batch in enumerate(micro_batches):
             torch.manual_seed(parts.forward_backward.draw_seed(step, number))
-            pixels = parts.model.pixels(
-                batch.images, parts.preprocessing.mean, parts.preprocessing.std
-            )
+            pixels = parts.model.pixels(batch.images, parts.preprocessing)
             with parts.precision.autocast():
                 parts.backbone(pixels)
     return found

@@ -195,11 +195,10 @@ def _embed(parts: Parts, share: np.ndarray) -> Tensor:
         steps=-(-len(share) // size),
         **loader_options(parts),
     )
-    mean, std = parts.preprocessing.mean, parts.preprocessing.std
     rows = []
     with contextlib.closing(loader):
         for batch in loader:
             with parts.precision.autocast():
-                x = parts.backbone(parts.model.pixels(batch.images, mean, std))
+                x = parts.backbone(parts.model.pixels(batch.images, parts.preprocessing))
             rows.append(x.float().cpu())
     return torch.cat(rows)[: len(share)]

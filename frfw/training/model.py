@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from frfw.data import Preprocessing
 from frfw.training.distributed import Ranks
 
 
@@ -84,10 +85,12 @@ class FaceModel(nn.Module):
         """Whether a loss must see the global batch at once (t, OHEM, triplets)."""
         return self.extra is not None or bool(getattr(self.head, "needs_whole_batch", False))
 
-    def pixels(self, images: Tensor, mean: float, std: float) -> Tensor:
-        """Turn (B, 3, H, W) uint8 into float32 in the backbone's layout on the device."""
+    def pixels(self, images: Tensor, how: Preprocessing) -> Tensor:
+        """Turn (B, 3, H, W) uint8 RGB into what the backbone takes, float32 on the device."""
         x = images.to(self.ranks.device, non_blocking=True)
-        return x.to(torch.float32, memory_format=self.layout).sub_(mean).div_(std)
+        if how.channels == "bgr":
+            x = x.flip(1)
+        return x.to(torch.float32, memory_format=self.layout).sub_(how.mean).div_(how.std)
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> LossValue:
         """Return the loss of (B, D) embeddings and (B,) labels."""

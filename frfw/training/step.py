@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from frfw.data import Preprocessing
 from frfw.training.finetune.pull import Pull
 from frfw.training.model import FaceModel, LossValue
 from frfw.training.precision import Precision
@@ -37,7 +38,7 @@ class ForwardBackward:
     Args:
         model: what is trained.
         precision: of the backbone.
-        pixel_mean, pixel_std: of the pre-processing, in units of uint8.
+        preprocessing: what turns uint8 into the backbone's pixels.
         seed: dropout depends on (seed, step, micro-batch, rank) alone.
         pull: fine-tuning's term towards the initial embeddings, or None.
     """
@@ -46,13 +47,12 @@ class ForwardBackward:
         self,
         model: FaceModel,
         precision: Precision,
-        pixel_mean: float,
-        pixel_std: float,
+        preprocessing: Preprocessing,
         seed: int,
         pull: Pull | None = None,
     ) -> None:
         self.model, self.precision, self.seed, self.pull = model, precision, seed, pull
-        self._pixel = (pixel_mean, pixel_std)
+        self._preprocessing = preprocessing
 
     def __call__(self, micro_batches: Sequence[Any], step: int) -> StepResult:
         """Leave the gradients of the global batch in the parameters.
@@ -105,7 +105,7 @@ class ForwardBackward:
     def _embed(self, batch: Any, step: int, number: int) -> tuple[Tensor, Tensor | None]:
         """Return a micro-batch's embeddings, and the pull's term where there is one."""
         torch.manual_seed(self.draw_seed(step, number))
-        pixels = self.model.pixels(batch.images, *self._pixel)
+        pixels = self.model.pixels(batch.images, self._preprocessing)
         with self.precision.autocast():
             x = self.model.wrapped(pixels)
             needed = self.pull is not None and torch.is_grad_enabled()

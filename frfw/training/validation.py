@@ -121,8 +121,7 @@ class Validator:
 
     def _embed(self, images: Tensor) -> Tensor:
         parts = self._trainer.parts
-        mean, std = parts.preprocessing.mean, parts.preprocessing.std
-        return self.network(parts.model.pixels(images, mean, std))
+        return self.network(parts.model.pixels(images, parts.preprocessing))
 
     def _log(
         self, results: dict[str, VerificationResult], searches: dict[str, ProtocolResult]
