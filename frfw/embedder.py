@@ -54,11 +54,8 @@ class Embedder:
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed (B, 3, H, W) uint8 RGB; returns (B, dim) float32, not normalised."""
-        pixels = images.to(self.device, non_blocking=True)
-        x = pixels.to(torch.float32, memory_format=torch.channels_last)
-        if self.preprocessing.channels == "bgr":
-            x = x.flip(1)
-        return self.backbone(x.sub(self.preprocessing.mean).div(self.preprocessing.std)).float()
+        x = self.preprocessing.pixels(images, self.device, torch.channels_last)
+        return self.backbone(x).float()
 
     @torch.inference_mode()
     def embed(self, images: np.ndarray, flip: bool = False, batch_size: int = 256) -> np.ndarray:

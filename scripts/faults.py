@@ -275,6 +275,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a RecordIO set")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=FAULTS, help="these faults, in every round")
     options = parser.parse_args()
     out, rng = options.out.resolve(), random.Random(options.seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -286,8 +287,9 @@ def main() -> None:
     rows = read(out / "faults.csv")
     done = {(r["fault"], int(r["round"])) for r in rows}
     for number in range(options.rounds):
-        for fault in FAULTS:
-            if (fault, number) not in done and number % FAULTS[fault][2] == 0:
+        for fault, (_, _, each) in FAULTS.items():
+            due = fault in options.only if options.only else number % each == 0
+            if due and (fault, number) not in done:
                 rows.append(one(out, data, fault, number, options.seed))
                 print(rows[-1], flush=True)
                 write(rows, out / "faults.csv")

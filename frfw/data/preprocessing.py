@@ -7,6 +7,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from frfw.errors import FrfwError, nearest
 
 
@@ -52,6 +55,13 @@ class Preprocessing:
         """16 hex digits that are equal exactly when all fields are."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def pixels(self, images: Tensor, device: torch.device, layout: torch.memory_format) -> Tensor:
+        """Turn (B, 3, H, W) uint8 RGB into what the network takes: float32 on the device."""
+        x = images.to(device, non_blocking=True)
+        if self.channels == "bgr":
+            x = x.flip(1)
+        return x.to(torch.float32, memory_format=layout).sub_(self.mean).div_(self.std)
 
     def differences(self, other: Preprocessing) -> list[str]:
         """Say, field by field, where `other` disagrees; an unstated alignment agrees with any."""

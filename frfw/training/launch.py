@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
 import sys
@@ -15,10 +16,13 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from frfw.errors import FrfwError
 from frfw.training import distributed
 from frfw.training.forward_signals import ForwardSignals
+from frfw.training.stragglers import KillStragglers
 
 Result = dict[str, Any]
 # Until a worker that heeds no signal is killed. Workers get to save before: see ForwardSignals.
 _GRACE_S = 8
+# The same after another worker has failed: there is nothing to save any more.
+_AFTER_FAILURE_S = 3
 _NO_LEAKS_SAID = "ignore::UserWarning:multiprocessing.resource_tracker"
 
 
@@ -64,7 +68,9 @@ def work(config: dict[str, Any], run_dir: str, overrides: list[str]) -> Result:
     try:
         # Ranks that composed their own config (torchrun) take rank 0's, time stamps included.
         config, run_dir, overrides = distributed.from_main(ranks, (config, run_dir, overrides))
-        return Trainer(config, Path(run_dir), overrides, ranks).run()
+        result = Trainer(config, Path(run_dir), overrides, ranks).run()
+        distributed.barrier(ranks)  # a rank that is halted now would leave the launcher waiting
+        return result
     finally:
         distributed.leave(ranks)
 
@@ -114,8 +120,10 @@ def _elastic(devices: int, config: dict[str, Any], run_dir: Path, overrides: lis
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
     # What a killed worker leaves behind is cleaned up; the cause shall be the last line printed.
     os.environ.setdefault("PYTHONWARNINGS", _NO_LEAKS_SAID)
+    # Its traceback adds nothing to the cause that is printed, and takes seconds to format.
+    logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
     try:
-        with ForwardSignals():
+        with ForwardSignals(), KillStragglers(devices, _AFTER_FAILURE_S):
             results = elastic_launch(settings, _worker)(json.dumps(config), str(run_dir), overrides)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()

@@ -87,10 +87,7 @@ class FaceModel(nn.Module):
 
     def pixels(self, images: Tensor, how: Preprocessing) -> Tensor:
         """Turn (B, 3, H, W) uint8 RGB into what the backbone takes, float32 on the device."""
-        x = images.to(self.ranks.device, non_blocking=True)
-        if how.channels == "bgr":
-            x = x.flip(1)
-        return x.to(torch.float32, memory_format=self.layout).sub_(how.mean).div_(how.std)
+        return how.pixels(images, self.ranks.device, self.layout)
 
     def loss(self, embeddings: Tensor, labels: Tensor) -> LossValue:
         """Return the loss of (B, D) embeddings and (B,) labels."""
