@@ -162,41 +162,74 @@ def outcome(group: list[dict[str, Any]]) -> str:
         r["status"] == "finished" and final_loss(r) > 0.95 * max(loss for _, loss in r["curve"])
         for r in group
     )
-    # Of 600 pairs, half of them right with a standard error of 2 points: the embedding collapsed.
-    chance = sum(max(r[name] or 0.5 for name in SETS) < CHANCE for r in group)
+    # Of 600 pairs, half of them right with a standard error of 2 points.
+    chance = sum(at_chance(r) for r in group)
     found = [(diverged, "diverged"), (stuck, "loss did not fall"), (failed, "failed")]
     found.append((chance, "no better than chance"))
     said = [f"{count} {what}" for count, what in found if count]
     return ", ".join(said) or "all converge"
 
 
+def at_chance(row: dict[str, Any]) -> bool:
+    """Whether a run's embedding separates nobody, on any of the sets."""
+    return max(row[name] or 0.5 for name in SETS) < CHANCE
+
+
 def plot(study: str, rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw loss curves (mean, and smallest to largest over seeds) and the accuracies."""
+    """Draw the loss curves, a panel a loss and a line a run, and the accuracies."""
     from frfw.figures.style import close, panels
 
-    figure, (left, right) = panels(2, width=5.2)
-    for i, (label, group) in enumerate(grouped(rows).items()):
-        color = f"C{i}"
-        length = min(len(r["curve"]) for r in group)
-        steps = [step for step, _ in group[0]["curve"][:length]]
-        runs = [[loss for _, loss in r["curve"][:length]] for r in group]
-        low, high = ([f(at) for at in zip(*runs)] for f in (min, max))
-        mean = [sum(at) / len(at) for at in zip(*runs)]
-        left.fill_between(steps, low, high, color=color, alpha=0.15, lw=0)
-        left.plot(steps, mean, color=color, lw=1.4, label=label)
-        for x, name in enumerate(SETS):
-            at = [100 * r[name] for r in group if r[name] is not None]
-            shift = x + (i - len(grouped(rows)) / 2) * 0.1
-            right.plot([shift] * len(at), at, "o", color=color, ms=4, alpha=0.5)
-            if at:
-                right.plot(shift, sum(at) / len(at), "_", color=color, ms=14, mew=2)
-    left.set(xlabel="step", ylabel="training loss", title=STUDIES[study])
-    left.legend(fontsize=8)
-    right.set(xticks=range(len(SETS)), xticklabels=SETS, ylabel="verification accuracy, %")
-    right.set_title("a dot a seed, a bar the mean")
+    groups = grouped(rows)
+    losses = sorted({row["job"].get("loss", "") for row in rows})
+    figure, axes = panels(len(losses) + 1, width=4.6)
+    for panel, loss in zip(axes, losses):
+        for i, (label, group) in enumerate(groups.items()):
+            if group[0]["job"].get("loss", "") == loss:
+                draw_curves(panel, group, label.removeprefix(f"{loss}, "), _color(i, rows))
+        panel.set(xlabel="step", ylabel="training loss", title=loss or STUDIES[study])
+        panel.set_ylim(0, 1.05 * max(value for row in rows for _, value in row["curve"]))
+        panel.legend(
+            fontsize=8,
+            loc="lower left",
+            ncol=2,
+            title="dotted: at chance in the end",
+            title_fontsize=7,
+        )
+    draw_accuracies(axes[-1], groups, rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90, bbox_inches="tight")
     close(figure)
+
+
+def _color(i: int, rows: list[dict[str, Any]]) -> str:
+    """Give the same value of the swept key the same colour in every loss's panel."""
+    losses = len({row["job"].get("loss", "") for row in rows})
+    return f"C{i % (len(grouped(rows)) // losses)}"
+
+
+def draw_curves(panel: Any, group: list[dict[str, Any]], label: str, color: str) -> None:
+    """Draw one setting's runs, smoothed over five logged losses."""
+    for number, row in enumerate(group):
+        steps = [step for step, _ in row["curve"]]
+        values = [loss for _, loss in row["curve"]]
+        smooth = [sum(values[max(0, i - 4) : i + 1]) / min(i + 1, 5) for i in range(len(values))]
+        style = ":" if at_chance(row) or row["status"] != "finished" else "-"
+        panel.plot(steps, smooth, style, color=color, lw=1, label=None if number else label)
+
+
+def draw_accuracies(panel: Any, groups: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Draw a dot a seed and a bar the mean, over the settings, for each set."""
+    for x, (name, marker) in enumerate(zip(SETS, "os")):
+        for i, group in enumerate(groups.values()):
+            at = [100 * r[name] for r in group if r[name] is not None]
+            shift = i + 0.24 * x - 0.12
+            kind = {"color": _color(i, rows), "alpha": 0.6}
+            panel.plot([shift] * len(at), at, marker, ms=4, label=None if i else name, **kind)
+            if at:
+                panel.plot(shift, sum(at) / len(at), "_", color=_color(i, rows), ms=12, mew=2)
+    panel.set_xticks(range(len(groups)), list(groups), rotation=40, ha="right", fontsize=8)
+    panel.set(ylabel="verification accuracy, %", title="a mark a seed, a bar the mean")
+    panel.legend(fontsize=8, loc="best")
 
 
 def report(runs: Path, out: Path, studies: list[str]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
+from frfw.command import run
+from frfw.data.__main__ import main
 from frfw.data.decode import encode
 from frfw.data.recordio import RecordWriter
 
@@ -60,3 +64,20 @@ def make_records(tmp_path):
         return root
 
     return make
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run `python -m frfw.data ...` in this process: starting Python takes longer than the tool."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["frfw.data", *map(str, arguments)])
+        status = 0
+        try:
+            run(main)
+        except SystemExit as end:
+            status = end.code
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, status, out, err)
+
+    return call

@@ -1,0 +1,120 @@
+"""align: landmarks onto the template, and the statement of how."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from frfw.data import open_source
+from frfw.data.align import align_source
+from frfw.data.alignment import Alignment, similarity
+from frfw.data.decode import encode
+from frfw.data.landmarks import YuNet, read_landmarks
+from frfw.data.pack import pack
+from frfw.data.survey import survey
+from frfw.data.survey_report import report_lines
+from frfw.data.template import ARCFACE
+from frfw.errors import FrfwError
+
+
+def test_similarity_recovers_a_transform():
+    angle, scale, shift = 0.4, 1.7, np.array([30.0, -12.0])
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = similarity(ARCFACE, ARCFACE @ turn.T + shift)
+    np.testing.assert_allclose(matrix, np.hstack([turn, shift[:, None]]), atol=1e-9)
+
+
+def test_align_moves_landmarks_onto_the_template(tmp_path, command):
+    points = ARCFACE * 1.5 + 20
+    picture = np.zeros((240, 240, 3), np.uint8)
+    for x, y in points:
+        cv2.circle(picture, (round(x), round(y)), 4, (255, 255, 255), -1)
+    lines = []
+    for person in ("a", "b"):
+        (tmp_path / "in" / person).mkdir(parents=True)
+        (tmp_path / "in" / person / "1.png").write_bytes(encode(picture, ".png"))
+        numbers = " ".join(f"{v:.2f}" for v in points.reshape(-1))
+        lines.append(f"{person}/1.png 0 {numbers}")
+    (tmp_path / "marks.txt").write_text("\n".join(lines))
+    done = command(
+        "align", tmp_path / "in", tmp_path / "out", "--landmarks", tmp_path / "marks.txt"
+    )
+    assert done.returncode == 0, done.stderr
+    crops = open_source(tmp_path / "out")
+    for x, y in ARCFACE:
+        assert crops[0][round(y), round(x)].mean() > 200
+    stated = crops.preprocessing.alignment
+    assert (stated["template"], stated["landmarks"]) == ("arcface", "file")
+    pack(crops, tmp_path / "packed")
+    assert open_source(tmp_path / "packed").preprocessing.alignment == stated
+
+
+def test_alignment_record():
+    assert Alignment().hash == Alignment().hash != Alignment(border="edge").hash
+    assert Alignment(size=224).warp(np.zeros((50, 50, 3), np.uint8), ARCFACE).shape[0] == 224
+    with pytest.raises(FrfwError, match="Did you mean 'linear'"):
+        Alignment(interpolation="linaer")
+    with pytest.raises(FrfwError, match="all in one place"):
+        Alignment().warp(np.zeros((50, 50, 3), np.uint8), np.ones((5, 2)))
+    with pytest.raises(FrfwError, match="not a finite number"):
+        Alignment().warp(np.zeros((50, 50, 3), np.uint8), np.full((5, 2), np.nan))
+
+
+def test_align_refusals(make_folder, tmp_path):
+    source = open_source(make_folder([2]))
+    with pytest.raises(FrfwError, match="align needs landmarks"):
+        align_source(source, tmp_path / "out", Alignment())
+    with pytest.raises(FrfwError, match="not empty"):
+        align_source(source, tmp_path, Alignment())
+    (tmp_path / "m.txt").write_text("a.jpg 1 2 3\n")
+    with pytest.raises(FrfwError, match="line 1"):
+        read_landmarks(tmp_path / "m.txt")
+    with pytest.raises(FrfwError, match="YuNet's ONNX file"):
+        YuNet(tmp_path / "none.onnx")
+    (tmp_path / "bad.onnx").write_bytes(b"nonsense")
+    with pytest.raises(FrfwError, match="no YuNet model"):
+        YuNet(tmp_path / "bad.onnx")
+
+
+def test_align_takes_mixtures_and_selections(tmp_path, command):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        rows = []
+        for i in range(2):
+            (tmp_path / name / f"{i}.png").write_bytes(
+                encode(np.full((112, 112, 3), 90, np.uint8), ".png")
+            )
+            points = ",".join(f"{v:.2f}" for v in ARCFACE.reshape(-1))
+            rows.append(f"{i}.png,p{i},{points}")
+        head = "path,identity," + ",".join(f"x{k},y{k}" for k in range(1, 6))
+        (tmp_path / name / "list.csv").write_text("\n".join([head, *rows]) + "\n")
+    lists = [tmp_path / name / "list.csv" for name in ("one", "two")]
+    done = command("align", *lists, tmp_path / "out", "--exclude", "1/p1")
+    assert done.returncode == 0, done.stderr
+    assert "3 faces, 0 left out" in done.stdout
+
+
+def test_a_stated_alignment_comes_before_the_mean_face(make_folder, tmp_path):
+    root = make_folder([3, 3], size=112)
+    assert any("hardly aligned" in w for w in survey(open_source(root)).warnings)
+    stated = {"preprocessing": {"size": 112, "alignment": Alignment(landmarks="drawn").to_dict()}}
+    (root / "manifest.json").write_text(json.dumps(stated))
+    dataset = open_source(root)
+    found = survey(dataset)
+    assert not any("align" in w or "template" in w for w in found.warnings)
+    assert any("the manifest states: template arcface" in r for r in report_lines(dataset, found))
+
+
+def test_pairs_hand_the_alignment_on(make_folder, tmp_path, command):
+    root = make_folder([4, 4, 4], size=112)
+    stated = Alignment(landmarks="file", border="edge").to_dict()
+    (root / "manifest.json").write_text(json.dumps({"preprocessing": {"alignment": stated}}))
+    out = tmp_path / "packs" / "mine.bin"
+    out.parent.mkdir()
+    done = command("pairs", "draw", root, out, "--pairs", "4", "--folds", "1")
+    assert done.returncode == 0, done.stderr
+    packs = json.loads((out.parent / "manifest.json").read_text())["packs"]
+    assert packs["mine.bin"]["alignment"] == stated

@@ -1,0 +1,63 @@
+"""pack: what it copies, leaves out, and how an interrupted one goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from frfw.data import open_source
+from frfw.data.pack import pack
+from frfw.errors import FrfwError
+
+
+def test_pack_copies_the_bytes(make_folder, tmp_path):
+    source = open_source({"path": make_folder([3, 1, 2]), "size": 32})
+    result = pack(source, tmp_path / "out")
+    packed = open_source(tmp_path / "out")
+    assert (result.images, result.identities, result.bad) == (6, 3, [])
+    assert [packed.read(i) for i in range(6)] == [source.read(i) for i in range(6)]
+    assert packed.identity_names == list(source.identity_names)
+    assert not list((tmp_path / "out").glob("*.partial"))
+
+
+def test_pack_leaves_bad_images_and_their_identities_out(make_folder, tmp_path):
+    root = make_folder([2, 1, 2])
+    for name in ("id000/000.jpg", "id001/000.jpg"):
+        (root / name).write_bytes(b"\xff\xd8\xff broken")
+    result = pack(open_source(root), tmp_path / "out")
+    assert (result.images, result.identities, len(result.bad)) == (3, 2, 2)
+    assert open_source(tmp_path / "out").identity_names == ["id000", "id002"]
+
+
+@pytest.mark.parametrize("stop", [1, 3, 7])
+@pytest.mark.parametrize("torn", [0, 5])
+def test_interrupted_pack_goes_on(make_folder, tmp_path, stop, torn):
+    """Also where the last bytes never reached the disk; the result is as if never interrupted."""
+    source = open_source({"path": make_folder([3, 4, 2]), "size": 32})
+    pack(source, tmp_path / "whole")
+
+    def interrupt(done):
+        if done == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, tmp_path / "out", progress=interrupt)
+    with pytest.raises(FrfwError, match="unfinished"):
+        open_source(tmp_path / "out")
+    rec = tmp_path / "out" / "train.rec.partial"
+    rec.write_bytes(rec.read_bytes()[: max(0, rec.stat().st_size - torn)])
+    steps = []
+    pack(source, tmp_path / "out", progress=steps.append)
+    assert steps[0] == (stop + 1 if not torn else stop)
+    for name in ("train.rec", "train.idx", "property", "manifest.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_pack_resizes_when_asked_and_refuses_to_overwrite(make_folder, tmp_path, command):
+    root = make_folder([2, 2], size=40)
+    done = command("pack", root, tmp_path / "out", "--size", "24")
+    assert done.returncode == 0, done.stderr
+    assert open_source(tmp_path / "out")[0].shape == (24, 24, 3)
+    again = command("pack", root, tmp_path / "out")
+    assert again.returncode == 1
+    assert again.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert "already holds a train.rec" in again.stderr
