@@ -1,6 +1,7 @@
 """The device version does what the CPU version does, from the same keys.
 
-It keeps fractions of grey levels that OpenCV cuts off at every step, and JPEG colour at full size.
+It keeps fractions of grey levels that OpenCV cuts off at every step. JPEG may differ by a step of the
+spectrum where a value lies between two: at quality 10 that is up to 16 grey levels, in few pixels.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ def both(**changes):
         ({"colour": 1}, 1.5, 5),
         ({"dark": 1}, 1.5, 4),
         ({"cover": 1}, 0.1, 1),
-        ({"low_resolution": 1}, 0.6, 12),
+        ({"low_resolution": 1}, 0.2, 1),
         ({"blur": 1}, 0.6, 4),
-        ({"jpeg": 1}, 4, 80),
-        ({"flip": 0.5, "crop": 0.2, "colour": 0.2, "low_resolution": 0.2}, 0.4, 12),
+        ({"jpeg": 1}, 0.6, 16),
+        ({"flip": 0.5, "crop": 0.2, "colour": 0.2, "low_resolution": 0.2}, 0.4, 4),
     ],
 )
 def test_equals_the_cpu_version(changes, mean, worst):

@@ -159,10 +159,13 @@ def _jpeg(x: Tensor, quality: np.ndarray) -> Tensor:
     scale = np.where(q < 50, 5000 / np.maximum(q, 1), 200 - 2 * q)[:, None, None]
     size, pad = x.shape[-1], -x.shape[-1] % 16
     ycc = torch.einsum("cd,kdhw->kchw", torch.from_numpy(_YCC).to(x.device), x[where].round())
-    ycc = functional.pad(ycc, (0, pad, 0, pad), mode="replicate")
+    ycc = functional.pad(ycc.round_(), (0, pad, 0, pad), mode="replicate")
     light = _quantise(ycc[:, :1] - 128, _LUMA, scale) + 128
-    # Half-size colour, taken as averages and brought back by the triangle filter, as libjpeg does.
-    colour = _quantise(functional.avg_pool2d(ycc[:, 1:], 2), _CHROMA, scale)
+    # Half-size colour, taken as averages (a half goes down and up in turn) and brought back by the
+    # triangle filter, as libjpeg does.
+    half = 4 * functional.avg_pool2d(ycc[:, 1:], 2)
+    half += torch.tensor([1.0, 2.0], device=x.device).repeat(half.shape[-1] // 2)
+    colour = _quantise(half.div_(4).floor_(), _CHROMA, scale)
     colour = functional.interpolate(colour, scale_factor=2, mode="bilinear", align_corners=False)
     ycc = torch.cat([light, colour], 1)[..., :size, :size]
     back = torch.from_numpy(np.linalg.inv(_YCC).astype(np.float32)).to(x.device)
