@@ -1,7 +1,7 @@
-"""The checked index of a large RecordIO set, kept beside it and mapped into memory.
+"""The index of a large set, kept in a hidden folder beside it and mapped into memory.
 
-Reading and checking a text index of millions of lines takes seconds and a copy in every process;
-mapped arrays open at once and are shared by all workers through the page cache.
+Reading and checking a list of millions of lines takes seconds and a copy in every process; mapped
+arrays open at once and are shared by all workers through the page cache.
 """
 
 from __future__ import annotations
@@ -10,44 +10,102 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-FOLDER = ".frfw-index"
-MIN_IMAGES = 200_000  # below this the text index is read faster than anyone notices
-_ARRAYS = ("starts", "ends", "labels", "keys", "values")
+from frfw.data.dataset import Dataset
+from frfw.errors import FrfwError
+
+MIN_IMAGES = 200_000  # below this an index is read faster than anyone notices
+Arrays = dict[str, np.ndarray]
 
 
-def stamp(rec: Path, idx: Path) -> str:
-    """Return what changes when either file does: sizes and modification times."""
-    states = [os.stat(path) for path in (rec, idx)]
-    return json.dumps([[state.st_size, state.st_mtime_ns] for state in states])
+@dataclass(frozen=True)
+class IndexCache:
+    """Where the index of the set in `files` is kept: `.frfw-index-<name>` beside the first one."""
 
+    name: str
+    files: tuple[Path, ...]
 
-def load(rec: Path, idx: Path) -> dict[str, np.ndarray] | None:
-    """Return the mapped arrays, or None where there is no index made from these very files."""
-    folder = rec.parent / FOLDER
-    try:
-        if (folder / "stamp.json").read_text() != stamp(rec, idx):
+    @property
+    def folder(self) -> Path:
+        return self.files[0].parent / f".frfw-index-{self.name}"
+
+    def stamp(self) -> str:
+        """Return what changes when any of the files does: names, sizes, modification times."""
+        states = [(path.name, os.stat(path)) for path in self.files]
+        return json.dumps([[name, s.st_size, s.st_mtime_ns] for name, s in states])
+
+    def load(self) -> Arrays | None:
+        """Return the mapped arrays, or None where there is no index made from these very files."""
+        try:
+            if (self.folder / "stamp.json").read_text() != self.stamp():
+                return None
+            found = self.folder.glob("*.npy")
+            return {path.stem: np.load(path, mmap_mode="r") for path in found} or None
+        except (OSError, ValueError):
             return None
-        return {n: np.load(folder / f"{n}.npy", mmap_mode="r") for n in _ARRAYS}
-    except (OSError, ValueError):
-        return None
+
+    def save(self, arrays: Arrays, stamp: str) -> bool:
+        """Write the arrays; False where the folder cannot be written to."""
+        temporary = self.folder.with_name(f"{self.folder.name}-{os.getpid()}.partial")
+        try:
+            temporary.mkdir()
+            for name, array in arrays.items():
+                np.save(temporary / f"{name}.npy", array)
+            (temporary / "stamp.json").write_text(stamp)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            os.replace(temporary, self.folder)
+        except OSError:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(temporary)
+            return False
+        return True
+
+    def load_or_make(self, make: Callable[[], Arrays]) -> Arrays:
+        """Return the mapped arrays, or those that `make` reads; a large index is kept."""
+        arrays = self.load()
+        if arrays is None:
+            stamp = self.stamp() if all(path.is_file() for path in self.files) else ""
+            arrays = make()
+            if len(arrays["labels"]) >= MIN_IMAGES and self.save(arrays, stamp):
+                arrays = self.load() or arrays
+        return arrays
 
 
-def save(rec: Path, idx: Path, arrays: dict[str, np.ndarray]) -> bool:
-    """Write the arrays; False where the folder cannot be written to."""
-    folder, temporary = rec.parent / FOLDER, rec.parent / f"{FOLDER}-{os.getpid()}.partial"
-    try:
-        temporary.mkdir()
-        for name in _ARRAYS:
-            np.save(temporary / f"{name}.npy", arrays[name])
-        (temporary / "stamp.json").write_text(stamp(rec, idx))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
-    except OSError:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(temporary)
-        return False
-    return True
+class IndexedDataset(Dataset):
+    """Base of the sources whose index is a few arrays; other processes map them again.
+
+    Attributes:
+        cache: where the index is kept.
+        arrays: the index; `labels` (N,) int64 is one of them.
+    """
+
+    cache: IndexCache
+    arrays: Arrays
+
+    def open_index(self, name: str, files: Sequence[Path], make: Callable[[], Arrays]) -> None:
+        """Set `arrays` from the kept index, or from what `make` reads from the files."""
+        self.cache = IndexCache(name, tuple(files))
+        self.arrays = self.cache.load_or_make(make)
+
+    @property
+    def labels(self) -> np.ndarray:  # type: ignore[override]
+        return self.arrays["labels"]
+
+    def __getstate__(self) -> dict[str, object]:
+        state = dict(self.__dict__)
+        if isinstance(self.labels, np.memmap):
+            del state["arrays"]
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        if "arrays" not in state:
+            arrays = self.cache.load()
+            if arrays is None:
+                raise FrfwError(f"{self.cache.files[0]} changed while it was in use")
+            self.arrays = arrays

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage
+from frfw.data.index_cache import Arrays, IndexedDataset
 from frfw.data.manifest import read_manifest
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.strings import StringColumn
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 LANDMARKS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 
 
-class ListDataset(Dataset):
+class ListDataset(IndexedDataset):
     """Images that a CSV or Parquet file lists.
 
     Columns: `path` (relative to `root`, by default the list's folder; absolute paths are taken as
     they are), `identity` (any text or number), optionally x1, y1 ... x5, y5 (five landmarks in
-    pixels of the image) and `group` (kept in `.groups`, (N,) strings).
+    pixels of the image) and `group` (kept in `.groups`, N strings).
 
     Attributes:
         landmarks: (N, 5, 2) float32 or None.
@@ -41,6 +41,30 @@ class ListDataset(Dataset):
         self, path: str | Path, size: int | None = None, root: str | Path | None = None
     ) -> None:
         path = Path(path)
+        self.name, self.root = path.stem, Path(root) if root else path.parent
+        self.open_index(path.name, [path], lambda: self._read_index(path))
+        self.preprocessing = read_manifest(path.parent) or Preprocessing(size=size or 112)
+        self.size = size or self.preprocessing.size
+
+    @property
+    def _paths(self) -> StringColumn:
+        return StringColumn.read(self.arrays, "paths")
+
+    @property
+    def identity_names(self) -> StringColumn:  # type: ignore[override]
+        return StringColumn.read(self.arrays, "identities")
+
+    @property
+    def groups(self) -> StringColumn | None:
+        return StringColumn.read(self.arrays, "groups") if "groups_data" in self.arrays else None
+
+    @property
+    def landmarks(self) -> np.ndarray | None:
+        return self.arrays.get("landmarks")
+
+    def _read_index(self, path: Path) -> Arrays:
+        import pandas as pd
+
         table = _read(path)
         for column in ("path", "identity"):
             if column not in table:
@@ -50,18 +74,18 @@ class ListDataset(Dataset):
                 raise FrfwError(f"{path}, row {empty[0] + 1}: {column} is empty")
         if len(table) < 2:
             raise FrfwError(f"{path} lists {len(table)} images: nothing to train on")
-        self.name, self.root = path.stem, Path(root) if root else path.parent
         paths = table["path"].astype(str)
         self._check_paths(path, paths)
-        self._paths = StringColumn.of(paths)
-        import pandas as pd
-
         codes, names = pd.factorize(table["identity"].astype(str), sort=True)
-        self.labels, self.identity_names = codes.astype(np.int64), list(names)
-        self.landmarks = _landmarks(path, table)
-        self.groups = table["group"].astype(str).to_numpy() if "group" in table else None
-        self.preprocessing = read_manifest(path.parent) or Preprocessing(size=size or 112)
-        self.size = size or self.preprocessing.size
+        arrays = {"labels": codes.astype(np.int64)}
+        arrays |= StringColumn.of(paths).arrays("paths")
+        arrays |= StringColumn.of(names).arrays("identities")
+        landmarks = _landmarks(path, table)
+        if landmarks is not None:
+            arrays["landmarks"] = landmarks
+        if "group" in table:
+            arrays |= StringColumn.of(table["group"].astype(str)).arrays("groups")
+        return arrays
 
     def _check_paths(self, where: Path, paths: pd.Series) -> None:
         climbing = paths.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)", regex=True).to_numpy()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from frfw.data import index_cache
-from frfw.data.dataset import Dataset, contiguous
+from frfw.data.dataset import contiguous
 from frfw.data.decode import BadImage
+from frfw.data.index_cache import Arrays, IndexedDataset
 from frfw.data.manifest import read_entries, read_manifest
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.record_index import read_index
@@ -21,7 +21,7 @@ from frfw.errors import FrfwError
 __all__ = ["RecordDataset", "RecordWriter"]
 
 
-class RecordDataset(Dataset):
+class RecordDataset(IndexedDataset):
     """The images of `train.rec`, given the folder or the `.rec` file itself.
 
     Labels are read from the records (the first number of an array label) and renumbered 0..C-1
@@ -38,35 +38,24 @@ class RecordDataset(Dataset):
         folder = self._rec.parent
         self.name = folder.name
         declared = _property(folder / "property")
-        values = self._load_index(declared)
+        files = [self._rec, self._rec.with_suffix(".idx")]
+        self.open_index(self._rec.stem, files, lambda: self._read_index(declared))
         if len(self.labels) < 2:
             raise FrfwError(f"{self._rec} holds {len(self.labels)} images: nothing to train on")
         names = read_entries(folder).get("identity_names") or []
-        self.identity_names = [str(names[v]) if v < len(names) else str(v) for v in values.tolist()]
+        values = self.arrays["values"].tolist()
+        self.identity_names = [str(names[v]) if v < len(names) else str(v) for v in values]
         stated = read_manifest(folder)
         self.preprocessing = stated or Preprocessing(size=declared[1] if declared else 112)
         self.size = size or self.preprocessing.size
         self._file: tuple[int, int] | None = None  # (process id, descriptor), opened on first use
 
-    def _load_index(self, declared: tuple[int, int] | None) -> np.ndarray:
-        """Set the arrays, from the mapped index where there is one; return the label values."""
-        idx = self._rec.with_suffix(".idx")
-        arrays = index_cache.load(self._rec, idx)
-        if arrays is None:
-            index = read_index(self._rec, idx)
-            self._check_classes(index.labels, index.keys, index.classes, declared)
-            labels, values = contiguous(index.labels)
-            arrays = {"starts": index.starts, "ends": index.ends, "keys": index.keys}
-            arrays |= {"labels": labels, "values": values}
-            large = len(labels) >= index_cache.MIN_IMAGES
-            if large and index_cache.save(self._rec, idx, arrays):
-                arrays = index_cache.load(self._rec, idx) or arrays
-        self._set_arrays(arrays)
-        return arrays["values"]
-
-    def _set_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        self._starts, self._ends = arrays["starts"], arrays["ends"]
-        self._keys, self.labels = arrays["keys"], arrays["labels"]
+    def _read_index(self, declared: tuple[int, int] | None) -> Arrays:
+        index = read_index(self._rec, self._rec.with_suffix(".idx"))
+        self._check_classes(index.labels, index.keys, index.classes, declared)
+        labels, values = contiguous(index.labels)
+        arrays = {"starts": index.starts, "ends": index.ends, "keys": index.keys}
+        return arrays | {"labels": labels, "values": values}
 
     def _check_classes(
         self,
@@ -88,7 +77,7 @@ class RecordDataset(Dataset):
                 )
 
     def read(self, index: int) -> bytes:
-        start, end = int(self._starts[index]), int(self._ends[index])
+        start, end = int(self.arrays["starts"][index]), int(self.arrays["ends"][index])
         try:
             data = os.pread(self._descriptor(), end - start, start)
             image = whole_image(data)
@@ -104,7 +93,7 @@ class RecordDataset(Dataset):
             raise BadImage(str(error)) from error
 
     def locate(self, index: int) -> str:
-        return f"{self._rec} record {self._keys[index]}"
+        return f"{self._rec} record {self.arrays['keys'][index]}"
 
     def _descriptor(self) -> int:
         if self._file is None or self._file[0] != os.getpid():
@@ -112,19 +101,7 @@ class RecordDataset(Dataset):
         return self._file[1]
 
     def __getstate__(self) -> dict[str, object]:
-        state = {**self.__dict__, "_file": None}
-        if isinstance(self.labels, np.memmap):  # another process maps the same files again
-            for name in ("_starts", "_ends", "_keys", "labels"):
-                del state[name]
-        return state
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        if "labels" not in state:
-            arrays = index_cache.load(self._rec, self._rec.with_suffix(".idx"))
-            if arrays is None:
-                raise FrfwError(f"{self._rec} changed while it was in use")
-            self._set_arrays(arrays)
+        return {**super().__getstate__(), "_file": None}
 
     def __del__(self) -> None:
         file = getattr(self, "_file", None)
@@ -133,7 +110,7 @@ class RecordDataset(Dataset):
 
     def _content_digest(self) -> bytes:
         digest = hashlib.blake2b(str(os.path.getsize(self._rec)).encode())
-        digest.update(np.ascontiguousarray(self._starts))
+        digest.update(np.ascontiguousarray(self.arrays["starts"]))
         return digest.digest()
 
 

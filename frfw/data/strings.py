@@ -22,6 +22,15 @@ class StringColumn(Sequence[str]):
             ends.append(len(buffer))
         return cls(np.frombuffer(bytes(buffer), np.uint8), np.array(ends, np.int64))
 
+    @classmethod
+    def read(cls, arrays: dict[str, np.ndarray], name: str) -> StringColumn:
+        """Return the column that `arrays(name)` put there."""
+        return cls(arrays[f"{name}_data"], arrays[f"{name}_offsets"])
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Return the two arrays, to be kept under this name among others."""
+        return {f"{name}_data": self.data, f"{name}_offsets": self.offsets}
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
@@ -32,3 +41,8 @@ class StringColumn(Sequence[str]):
             raise IndexError(index)
         start, end = int(self.offsets[index]), int(self.offsets[index + 1])
         return self.data[start:end].tobytes().decode("utf-8", "surrogateescape")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]

@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from frfw.data.dataset import Dataset
 from frfw.data.decode import IMAGE_SUFFIXES, BadImage
+from frfw.data.index_cache import Arrays, IndexedDataset
 from frfw.data.manifest import read_manifest
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.strings import StringColumn
@@ -26,7 +26,7 @@ from frfw.errors import FrfwError
 _MAX_LABEL_FILE = 1 << 20
 
 
-class TarDataset(Dataset):
+class TarDataset(IndexedDataset):
     """The images of one tar file, or of all `*.tar` of a folder in order of their names.
 
     Raises:
@@ -39,33 +39,27 @@ class TarDataset(Dataset):
         self.shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]
         if not self.shards:
             raise FrfwError(f"{path} holds no .tar")
-        rows: list[tuple[int, int, int, str]] = []
-        names: list[str] = []
-        for number, shard in enumerate(self.shards):
-            for offset, length, identity, name in _samples(shard):
-                rows.append((number, offset, length, identity))
-                names.append(name)
-        if len(rows) < 2:
-            raise FrfwError(f"{path} holds {len(rows)} images: nothing to train on")
         self.name = path.stem
-        self._shard = np.array([row[0] for row in rows], np.int32)
-        self._offset = np.array([row[1] for row in rows], np.int64)
-        self._length = np.array([row[2] for row in rows], np.int64)
-        self._names = StringColumn.of(names)
-        import pandas as pd  # seconds to import, so only here
-
-        codes, identities = pd.factorize(np.array([row[3] for row in rows], object), sort=True)
-        self.labels, self.identity_names = codes.astype(np.int64), [str(i) for i in identities]
+        name = "tar" if path.is_dir() else path.name
+        self.open_index(name, self.shards, lambda: _read_index(path, self.shards))
         folder = path if path.is_dir() else path.parent
         self.preprocessing = read_manifest(folder) or Preprocessing(size=size or 112)
         self.size = size or self.preprocessing.size
         self._files: tuple[int, dict[int, int]] = (0, {})  # process id, descriptor by shard
 
+    @property
+    def _names(self) -> StringColumn:
+        return StringColumn.read(self.arrays, "names")
+
+    @property
+    def identity_names(self) -> StringColumn:  # type: ignore[override]
+        return StringColumn.read(self.arrays, "identities")
+
     def read(self, index: int) -> bytes:
-        length = int(self._length[index])
+        length = int(self.arrays["length"][index])
         try:
-            file = self._descriptor(int(self._shard[index]))
-            data = os.pread(file, length, int(self._offset[index]))
+            file = self._descriptor(int(self.arrays["shard"][index]))
+            data = os.pread(file, length, int(self.arrays["offset"][index]))
         except OSError as error:
             raise BadImage(f"it cannot be read: {error.strerror}") from error
         if len(data) < length:
@@ -73,7 +67,7 @@ class TarDataset(Dataset):
         return data
 
     def locate(self, index: int) -> str:
-        return f"{self.shards[self._shard[index]]}:{self._names[index]}"
+        return f"{self.shards[self.arrays['shard'][index]]}:{self._names[index]}"
 
     def _descriptor(self, shard: int) -> int:
         if self._files[0] != os.getpid():
@@ -84,7 +78,7 @@ class TarDataset(Dataset):
         return files[shard]
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_files": (0, {})}
+        return {**super().__getstate__(), "_files": (0, {})}
 
     def __del__(self) -> None:
         process, files = getattr(self, "_files", (0, {}))
@@ -94,9 +88,27 @@ class TarDataset(Dataset):
 
     def _content_digest(self) -> bytes:
         digest = hashlib.blake2b(np.ascontiguousarray(self._names.data))
-        for array in (self._shard, self._offset, self._length):
-            digest.update(array)
+        for name in ("shard", "offset", "length"):
+            digest.update(np.ascontiguousarray(self.arrays[name]))
         return digest.digest()
+
+
+def _read_index(path: Path, shards: list[Path]) -> Arrays:
+    import pandas as pd  # seconds to import, so only here
+
+    rows = [(number, *found) for number, shard in enumerate(shards) for found in _samples(shard)]
+    if len(rows) < 2:
+        raise FrfwError(f"{path} holds {len(rows)} images: nothing to train on")
+    shard, offset, length, identity, names = zip(*rows)
+    codes, identities = pd.factorize(np.array(identity, object), sort=True)
+    return {
+        "shard": np.array(shard, np.int32),
+        "offset": np.array(offset, np.int64),
+        "length": np.array(length, np.int64),
+        "labels": codes.astype(np.int64),
+        **StringColumn.of(names).arrays("names"),
+        **StringColumn.of(str(i) for i in identities).arrays("identities"),
+    }
 
 
 def _samples(shard: Path) -> Iterator[tuple[int, int, str, str]]:

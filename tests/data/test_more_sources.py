@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import pickle
 import tarfile
 
@@ -37,7 +38,7 @@ def test_list(make_folder, name):
     dataset = open_source(write_list(root, rows, name))
     assert dataset.labels.tolist() == [0, 1, 0]
     assert dataset.identity_names == ["007", "x"]
-    assert dataset.groups.tolist() == ["a", "b", "a"]
+    assert dataset.groups == ["a", "b", "a"]
     expected = open_source(root)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(dataset))[1], expected[1])
 
@@ -190,3 +191,42 @@ def test_patch(make_folder, tmp_path):
         path.write_text(head + row + "\n")
         with pytest.raises(FrfwError, match=message):
             open_source({"path": root, "patch": str(path)})
+
+
+@pytest.mark.parametrize("kind", ["list", "tar"])
+def test_large_lists_and_shards_keep_a_mapped_index(kind, make_folder, tmp_path, monkeypatch):
+    """The second opening parses nothing, and other processes map the same files."""
+    folder = make_folder([3, 2])
+    where = _as_list(folder) if kind == "list" else _as_tar(folder)
+    plain = open_source(where)
+    monkeypatch.setattr("frfw.data.index_cache.MIN_IMAGES", 1)
+    open_source(where)
+    parser = "list_file._read" if kind == "list" else "tar_shards._samples"
+    monkeypatch.setattr(f"frfw.data.{parser}", None)  # would fail if it were called
+    mapped = open_source(where)
+    for dataset in (mapped, pickle.loads(pickle.dumps(mapped))):
+        assert isinstance(dataset.labels, np.memmap)
+        assert dataset.fingerprint == plain.fingerprint
+        assert dataset.identity_names == plain.identity_names
+        assert [dataset.locate(i) for i in range(5)] == [plain.locate(i) for i in range(5)]
+        np.testing.assert_array_equal(dataset[4], plain[4])
+    assert len(pickle.dumps(mapped)) < 2000
+    os.utime(where, ns=(1, 1))
+    monkeypatch.undo()
+    assert not isinstance(open_source(where).labels, np.memmap)
+
+
+def _as_list(folder):
+    rows = [
+        f"{p.relative_to(folder.parent)},{p.parent.name}" for p in sorted(folder.rglob("*.jpg"))
+    ]
+    path = folder.parent / "faces.csv"
+    path.write_text("path,identity\n" + "\n".join(rows))
+    return path
+
+
+def _as_tar(folder):
+    path = folder.parent / "faces.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.add(folder, "faces")
+    return path
