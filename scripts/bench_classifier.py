@@ -64,7 +64,7 @@ class Bench:
 
 def measure_time(bench: Bench) -> None:
     figures = {}
-    for classes, rounds in ((10_000, 11), (100_000, 5)):
+    for classes, rounds in ((10_000, 31), (100_000, 7)):
         figures[str(classes)] = bench.run("time", classes, 128, LOSSES, rounds, bench.clock, True)
         bench.keep("time", figures)  # at once: the next size takes minutes
 

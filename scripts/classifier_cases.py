@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+import random
 import statistics
 import sys
 import time
@@ -80,14 +81,18 @@ def bare_products(x: Tensor, weight: Tensor) -> None:
 
 
 def times(cases: dict[str, Callable[[], None]], rounds: int, clock: str) -> dict[str, list[float]]:
-    """Seconds of every case in every round; the cases take turns, so that drift hits all alike."""
+    """Seconds of every case in every round; the cases take turns, so that drift hits all alike.
+
+    Each round has its own order: what ran before leaves caches and memory in another state.
+    """
     now = time.process_time if clock == "cpu" else time.perf_counter
     found: dict[str, list[float]] = {name: [] for name in cases}
     for call in cases.values():
         call()
         call()
+    order = random.Random(0)
     for _ in range(rounds):
-        for name, call in cases.items():
+        for name, call in order.sample(list(cases.items()), len(cases)):
             start = now()
             call()
             found[name].append(now() - start)
