@@ -20,6 +20,7 @@ from frfw.tracking import load_run, write_comparison, write_report
 from frfw.tracking.headline import headline, in_words
 from frfw.tracking.report import charts
 from frfw.tracking.report.compare import paired_test, result_table
+from frfw.tracking.report.compare_charts import accuracy_by_key, overlaid
 from frfw.tracking.report.settings import Setting, differing, find_runs, label, settings
 from frfw.tracking.report.verification import SetScores, roc_points, thresholds
 from frfw.tracking.runs import Curve, Run
@@ -191,6 +192,27 @@ def test_a_search_is_drawn_as_dots_and_ranked(make_run, tmp_path):
     order = re.findall(r"<td>(?:arcface|curricular), m ([\d.]+)", page)[:10]
     assert order[0] == f"{0.2 + 0.0371 * 8:g}"  # the best that was not pruned
     assert set(order[-2:]) == {f"{0.2 + 0.0371 * 3:g}", f"{0.2 + 0.0371 * 9:g}"}
+
+
+def test_a_swept_word_stands_beside_the_numbers(make_run, tmp_path):
+    """t = adaptive has no place on the axis: it is drawn as a level. One point is no curve."""
+    for t in (0, 0.5, "adaptive"):
+        folder = make_run(tmp_path / "sweep" / f"t-{t}", steps=80, full=False)
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config["loss"]["t"] = t
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        with open(folder / "metrics.jsonl") as file:
+            lines = [json.loads(line) for line in file]
+        lines = [x for x in lines if "val/lfw/accuracy" not in x]
+        lines.append({"step": 80, "time": lines[-1].get("time", 0), "val/lfw/accuracy": 0.8})
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / "metrics.jsonl").write_text(text)
+    compared = settings(find_runs([tmp_path / "sweep"]))
+    chart = next(c for c in accuracy_by_key(compared, ["lfw"]) if c.title.endswith("loss.t"))
+    assert [told for told, _, _ in chart.legend] == ["accuracy", "t adaptive"]
+    titles = [chart.title for chart in overlaid(compared)]
+    assert "Loss" in titles
+    assert "Accuracy on lfw" not in titles
 
 
 def test_headline_figures():

@@ -52,10 +52,13 @@ def accuracy_by_key(compared: list[Setting], sets: list[str]) -> list[Chart]:
 
 def _by_key(compared: list[Setting], key: str, name: str) -> Chart | None:
     lines: dict[str, list[Setting]] = {}
+    levels: list[Setting] = []  # where the key is a word, like loss.t=adaptive
     for setting in compared:
         if is_number(setting.keys.get(key)):
-            rest = {k: v for k, v in setting.keys.items() if k != key}
-            lines.setdefault(label(rest) or "accuracy", []).append(setting)
+            lines.setdefault(_rest(setting, key), []).append(setting)
+        elif len(setting.accuracies(name)) and setting.keys.get(key) is not None:
+            levels.append(setting)
+    levels = levels if len(lines) + len(levels) <= SERIES else []
     lines = {k: v for k, v in lines.items() if any(len(s.accuracies(name)) for s in v)}
     several = any(sum(len(s.accuracies(name)) > 0 for s in v) > 1 for v in lines.values())
     if not several or len(lines) > SERIES:
@@ -70,6 +73,8 @@ def _by_key(compared: list[Setting], key: str, name: str) -> Chart | None:
             # Side by side by a little, so that error bars do not hide each other.
             shift = (index - (len(lines) - 1) / 2) * 0.06 * gap
             _errorbars(axes, sorted(found, key=lambda s: s.keys[key]), key, name, index, shift)
+        for index, setting in enumerate(levels, len(lines)):
+            axes.axhline(setting.accuracies(name).mean(), color=colour(index), ls="--", lw=1.4)
         low, high = axes.get_ylim()
         foot = low - 0.06 * (high - low)
         if lost:
@@ -82,13 +87,19 @@ def _by_key(compared: list[Setting], key: str, name: str) -> Chart | None:
         percent_axis(axes)
 
     legend = [(line, i, "") for i, line in enumerate(lines)]
+    legend += [(s.label, i, "") for i, s in enumerate(levels, len(lines))]
     note = "Mean over seeds"
     if any(len(s.accuracies(name)) > 1 for found in lines.values() for s in found):
         note += ", ± standard deviation; small dots are single runs"
+    note += "; dashed: settings where it is no number" if levels else ""
     note += "."
     note += " ×: a run diverged or failed." if lost else ""
     title = f"{figure_on(compared, name)} by {key}"
     return draw(title, plot, legend=legend, xlabel=key, note=note, height=240)
+
+
+def _rest(setting: Setting, key: str) -> str:
+    return label({k: v for k, v in setting.keys.items() if k != key}) or "accuracy"
 
 
 def accuracy_by_setting(compared: list[Setting], sets: list[str]) -> list[Chart]:
@@ -198,8 +209,8 @@ def _overlay(compared: list[Setting], name: str, title: str, percent: bool) -> C
     colours = _colours(compared)
     found = [(s, curves) for s in compared
              if (curves := [r.curves[name] for r in s.runs if name in r.curves])]  # fmt: skip
-    if not found:
-        return None
+    if all(len(curve.steps) < 2 for _, curves in found for curve in curves):
+        return None  # one point a run is in the tables
     many = len(compared) > SERIES
 
     def plot(axes: Axes) -> None:
