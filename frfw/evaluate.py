@@ -198,6 +198,7 @@ def _robustness(
 ) -> None:
     from frfw.evaluation.plots import robustness_figure, save_figure
     from frfw.evaluation.robustness import robustness, robustness_table, save_robustness
+    from frfw.tracking.board import add_figure
 
     names = wanted["sets"] or [n for n, pairs in opened.items() if pairs.images is not None]
     results = []
@@ -218,7 +219,10 @@ def _robustness(
         )
         if is_main:
             print(f"\n{robustness_table(results[-1])}")
-            save_figure(robustness_figure(results[-1]), output / f"robustness_{name}.png")
+            figure = robustness_figure(results[-1])
+            save_figure(figure, output / f"robustness_{name}.png")
+            if embedder is not None:
+                add_figure(embedder.path, f"robustness/{name}", figure)
     if is_main and results:
         print(f"written to {save_robustness(results, output)}")
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from frfw.evaluation import VerificationResult
 from frfw.evaluation.calibration import Calibration
@@ -100,8 +101,11 @@ def test_run_folder_on_images(model, faces, pair_csv, tmp_path):
         f"checkpoint={model}", "evaluation=[csv]", f"evaluation.sets.csv.path={pair_csv}",
         "evaluation.bootstrap=20", "robustness.enabled=true", "robustness.changes=[jpeg]",
     )  # fmt: skip
+    (model / "tensorboard").mkdir()
     done = run("evaluate", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    events = EventAccumulator(str(model / "tensorboard")).Reload()
+    assert events.Tags()["images"] == ["robustness/csv"]
     folder = model / "evaluation"
     for name in ("csv.json", "csv.npz", "csv_worst.npz", "robustness.json", "table.txt"):
         assert (folder / name).is_file()
