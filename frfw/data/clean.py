@@ -28,12 +28,14 @@ class Findings:
         duplicates: (image, the earlier image of the same identity that it repeats, cosine).
         merges: (identity, identity, cosine of their centres): probably one person.
         overlaps: (identity, largest cosine of its centre to an image of the evaluation set).
+        noisy: (image, degrees to the dominant sub-centre of its identity), see `subcenters`.
     """
 
     outliers: list[tuple[int, float]] = field(default_factory=list)
     duplicates: list[tuple[int, int, float]] = field(default_factory=list)
     merges: list[tuple[int, int, float]] = field(default_factory=list)
     overlaps: list[tuple[int, float]] = field(default_factory=list)
+    noisy: list[tuple[int, float]] = field(default_factory=list)
 
 
 def embed_dataset(
@@ -145,6 +147,10 @@ def write_patch(dataset: Dataset, found: Findings, path: str | Path) -> int:
         for i, j, c in found.duplicates
     ]
     rows += [
+        ("drop_image", i, "", "", mark, f"{a:.0f} degrees from the dominant sub-centre")
+        for i, a in found.noisy
+    ]
+    rows += [
         ("merge_identity", "", names[b], names[a], mark, f"one person, cosine {c:.2f}")
         for a, b, c in found.merges
     ]
@@ -165,7 +171,7 @@ def draw_worst(dataset: Dataset, found: Findings, path: str | Path, rows: int = 
 
     first = {label: np.flatnonzero(dataset.labels == label) for label in _labels(dataset, found)}
     lines = []
-    for image, _ in found.outliers[: rows // 2]:
+    for image, _ in [*found.outliers, *found.noisy][: rows // 2]:
         rest = [i for i in first[int(dataset.labels[image])].tolist() if i != image]
         lines.append([image, *rest[:5]])
     for a, b, _ in found.merges[: rows - len(lines)]:
@@ -186,7 +192,7 @@ def draw_worst(dataset: Dataset, found: Findings, path: str | Path, rows: int = 
 
 
 def _labels(dataset: Dataset, found: Findings) -> set[int]:
-    images = [int(dataset.labels[i]) for i, _ in found.outliers]
+    images = [int(dataset.labels[i]) for i, _ in [*found.outliers, *found.noisy]]
     return {*images, *(a for a, _, _ in found.merges), *(b for _, b, _ in found.merges)}
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -17,6 +18,11 @@ from frfw.data.pack import check_target, pack
 from frfw.data.pair_sets import draw_agedb, write_drawn, write_pair_list
 from frfw.data.source import open_source
 from frfw.errors import FrfwError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from frfw.data.clean import Findings
 
 Tools = argparse._SubParsersAction
 _BY_NAME = "several sources: equal names are one person (otherwise identities stay apart)"
@@ -179,6 +185,14 @@ def add_clean(tools: Tools) -> None:
     tool.add_argument("--outlier", type=float, default=0.2, help="cosine to the identity's centre")
     tool.add_argument("--merge", type=float, default=0.75, help="cosine between two centres")
     tool.add_argument("--duplicate", type=float, default=0.97, help="cosine between two images")
+    tool.add_argument(
+        "--subcenters",
+        type=float,
+        nargs="?",
+        const=75.0,
+        metavar="DEGREES",
+        help="also judge the training set of a loss=subcenter_arcface run by its sub-centres",
+    )
     tool.set_defaults(call=_clean)
 
 
@@ -198,6 +212,8 @@ def _clean(arguments: argparse.Namespace) -> None:
     found = find_faults(embeddings, dataset.labels, against=against, **limits)
     out = Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
+    if a.subcenters is not None:
+        _subcenters(a.subcenters, model.path, dataset, embeddings, found, out)
     count = write_patch(dataset, found, out / "patch.csv")
     draw_worst(dataset, found, out / "worst.png")
     print(
@@ -206,6 +222,27 @@ def _clean(arguments: argparse.Namespace) -> None:
         f"{len(found.overlaps)} identities in the evaluation set"
     )
     print(f"{out / 'patch.csv'}: {count} rows; apply with data.patch={out / 'patch.csv'}")
+
+
+def _subcenters(
+    max_angle: float,
+    checkpoint: Path,
+    dataset: Dataset,
+    embeddings: np.ndarray,
+    found: Findings,
+    out: Path,
+) -> None:
+    from frfw.data.subcenters import judge, write_identities
+
+    report = judge(checkpoint, dataset, embeddings, max_angle)
+    listed = {image for image, _ in found.outliers}
+    angles = ((int(i), float(report.angle[i])) for i in report.noisy.nonzero()[:, 0])
+    found.noisy = sorted((p for p in angles if p[0] not in listed), key=lambda pair: -pair[1])
+    write_identities(report, dataset, out / "subcenters.csv")
+    print(
+        f"{int(report.noisy.sum())} images above {max_angle:g} degrees from the dominant "
+        f"sub-centre of their identity; by identity: {out / 'subcenters.csv'}"
+    )
 
 
 def add_bench(tools: Tools) -> None:
