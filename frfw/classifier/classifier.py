@@ -23,6 +23,8 @@ from frfw.classifier.update import FusedSGD, SampledRows
 from frfw.errors import FrfwError
 from frfw.losses import Formula, Samples, widen
 
+_ZERO = 1e-12  # a norm below has no direction
+
 Weighting = Callable[..., Tensor]
 
 
@@ -110,7 +112,8 @@ class Classifier(nn.Module):
         x = widen(embeddings, self.weight.dtype)
         norm = torch.linalg.vector_norm(x, dim=1)
         if self.formula.geometry == "cosine":
-            x = x / norm.clamp_min(1e-12)[:, None]
+            # A zero embedding has no direction to turn: all its cosines are 0, and no gradient.
+            x = (x / norm.clamp_min(_ZERO)[:, None]).masked_fill((norm < _ZERO)[:, None], 0)
         softmax = self.softmax(x, labels, sizes)
         cos = softmax.target_cos
         self._observe(cos, norm, sizes)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from frfw.losses.distributed import Group, gather, total, world
 from frfw.losses.embedding import register_embedding_loss
-from frfw.losses.widen import widen
+from frfw.losses.widen import keep_wide, widen, without_autocast
 
 
 @register_embedding_loss("center")
@@ -37,6 +39,10 @@ class CenterLoss(nn.Module):
         self.centers: Tensor
         self.register_buffer("centers", torch.randn(classes, dim, generator=generator) / dim**0.5)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> CenterLoss:
+        return super()._apply(keep_wide(fn), recurse)
+
+    @without_autocast
     def forward(self, embeddings: Tensor, labels: Tensor, group: Group = None) -> Tensor:
         """Return the loss of (B, D) embeddings with (B,) labels, then move the centres."""
         x = widen(embeddings, self.centers.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -62,6 +64,13 @@ class CurricularFace(ArcFace):
         self.needs_whole_batch = self.adaptive
         self.t: Tensor
         self.register_buffer("t", torch.full((1,), 0.0 if self.adaptive else float(t)))
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        if not self.adaptive:  # a fixed t is a setting: another run's state does not change it
+            state_dict[f"{prefix}t"] = self.t
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @torch.no_grad()
     def observe(self, cos: Tensor, norm: Tensor) -> None:

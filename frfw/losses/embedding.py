@@ -16,7 +16,7 @@ from frfw.losses.distances import DISTANCES
 from frfw.losses.distributed import Group, gather, gather_with_gradient
 from frfw.losses.formula import build, choice
 from frfw.losses.triplets import GIVEN, MINING, mine, rows_in_threes
-from frfw.losses.widen import widen
+from frfw.losses.widen import NARROW, widen, without_autocast
 
 _LOSSES: dict[str, type[nn.Module]] = {}
 
@@ -87,6 +87,7 @@ class TripletLoss(nn.Module):
             mining_margin = 0.2 if isinstance(margin, str) else margin
         self.mining_margin = float(mining_margin)
 
+    @without_autocast
     def forward(
         self,
         embeddings: Tensor,
@@ -146,6 +147,7 @@ class ContrastiveLoss(nn.Module):
         self.distance = choice("distance", distance, DISTANCES)
         self.normalize = bool(normalize)
 
+    @without_autocast
     def forward(self, embeddings: Tensor, labels: Tensor, group: Group = None) -> Tensor:
         """Return the loss of (B, D) embeddings with (B,) labels; 0 for a batch of one."""
         embeddings, labels = _gathered(embeddings, labels, group)
@@ -161,6 +163,6 @@ class ContrastiveLoss(nn.Module):
 
 def _gathered(embeddings: Tensor, labels: Tensor, group: Group) -> tuple[Tensor, Tensor]:
     """Return embeddings (with gradient on our rows) and labels of all ranks, float32 at least."""
-    if embeddings.dtype in (torch.float16, torch.bfloat16):
+    if embeddings.dtype in NARROW:
         embeddings = widen(embeddings, torch.float32)
     return gather_with_gradient(embeddings, group), gather(labels, group)[0]

@@ -17,6 +17,8 @@ from typing import Any, Literal, TypeVar
 
 from torch import Tensor, nn
 
+from frfw.losses.widen import keep_wide
+
 
 @dataclass
 class Samples:
@@ -67,6 +69,9 @@ class Formula(nn.Module):
         if not s > 0:
             raise ValueError(f"the scale s must be positive, got {s}")
         self.s = float(s)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Formula:
+        return super()._apply(keep_wide(fn), recurse)
 
     def observe(self, cos: Tensor, norm: Tensor) -> None:
         """Move the state with the global batch: `cos`, `norm` (B_global,), without gradient."""

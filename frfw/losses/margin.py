@@ -186,7 +186,8 @@ def angular(cos: Tensor, m: float | Tensor, beyond_pi: str) -> Tensor:
     if beyond_pi == "none":
         return plain
     if isinstance(m, Tensor):
-        edge, drop = -torch.cos(m), m * torch.sin(m)
+        # A margin drawn below 0 never turns the angle beyond π.
+        edge, drop = torch.where(m > 0, -torch.cos(m), -2), m * torch.sin(m)
     else:
         edge, drop = -math.cos(m), m * math.sin(m)
     past = {"linear": cos - drop, "cosine": cos, "saturate": torch.full_like(cos, -1)}

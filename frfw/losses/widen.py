@@ -1,9 +1,37 @@
-"""Embeddings to a wider type, with a gradient that fits back into the narrow one."""
+"""Float32 at least: embeddings with a gradient that fits back, losses and their state."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from torch import Tensor
+
+NARROW = (torch.float16, torch.bfloat16)
+Forward = TypeVar("Forward", bound=Callable)
+
+
+def without_autocast(forward: Forward) -> Forward:
+    """Method decorator: run `forward(self, embeddings, ...)` in the types of its tensors."""
+
+    @functools.wraps(forward)
+    def run(self, embeddings: Tensor, *args, **kwargs):
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return forward(self, embeddings, *args, **kwargs)
+
+    return run
+
+
+def keep_wide(convert: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Wrap what `Module._apply` is given, so that `.half()` moves a state and leaves its type."""
+
+    def converted(state: Tensor) -> Tensor:
+        moved = convert(state)
+        return state.to(moved.device) if moved.dtype in NARROW else moved
+
+    return converted
 
 
 def widen(embeddings: Tensor, dtype: torch.dtype) -> Tensor:
@@ -15,7 +43,7 @@ def widen(embeddings: Tensor, dtype: torch.dtype) -> Tensor:
     stays and its largest entry is 65,504. What is not finite in float32 stays so, for a gradient
     scaler or guard to see. Other rows, and bfloat16, are as a plain cast gives them.
     """
-    if embeddings.dtype not in (torch.float16, torch.bfloat16):
+    if embeddings.dtype not in NARROW:
         return embeddings.to(dtype)
     return _Widen.apply(embeddings, dtype)
 

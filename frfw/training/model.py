@@ -97,7 +97,6 @@ class FaceModel(nn.Module):
             head = self.head(embeddings, labels)
             total = head.loss
         if self.extra is not None:
-            with torch.autocast(embeddings.device.type, enabled=False):
-                extra = self.extra(embeddings, labels, group=self.ranks.group)
+            extra = self.extra(embeddings, labels, group=self.ranks.group)
             total = total + self.extra_weight * extra
         return LossValue(total, head, None if extra is None else extra.detach())

@@ -55,7 +55,8 @@ def test_target_is_never_above_its_cosine(name, params, cos, norm):
 
 
 @pytest.mark.parametrize(("name", "params"), MARGIN)
-def test_loss_decreases_in_the_target_cosine_on_the_whole_range(name, params):
+def test_target_rises_with_its_cosine(name, params):
+    """What that makes of the loss is in test_loss_falls.py."""
     if name == "sphereface" and not params:
         params = {"lambda_base": 0.0, "lambda_min": 0.0}
     formula = create_formula(name, **params).double().eval()
@@ -84,19 +85,37 @@ def test_curricular_modulation(cos, negative, t):
 
 
 @many
+@given(cos=cosine, norm=st.sampled_from([0.5, 20.0, 90.0]))
+def test_adaface_at_both_ends_of_the_quality(cos, norm):
+    """ẑ = -1, 0, 1: margins of the angle m, 0, -m and of the cosine 0, m, 2m (eq. of section 3)."""
+    formula = create_formula("adaface").double()
+    formula.batch_std.fill_(1e-3)
+    z = {0.5: -1, 20.0: 0, 90.0: 1}[norm]
+    value = target(formula, [cos], norm).item()
+    inside = math.acos(min(max(cos, -0.999), 0.999))
+    angle = min(max(inside - 0.4 * z, 1e-3), math.pi - 1e-3)
+    assert value == pytest.approx(math.cos(angle) - 0.4 - 0.4 * z, abs=1e-9)
+    assert value <= cos + 1e-3
+
+
+@many
 @given(cos=cosine, negative=cosine, factor=st.floats(1, 2))
 @pytest.mark.parametrize("name", ["sv_softmax", "mv_am", "mv_arc"])
 @pytest.mark.parametrize("hard", ["adaptive", "fixed"])
 def test_raised_negatives(name, hard, cos, negative, factor):
     formula = create_formula(name, t=factor, hard=hard).double()
     threshold = formula.threshold(samples(torch.tensor([cos], dtype=torch.float64)))[:, None]
-    value = formula.negatives(torch.tensor([[negative]], dtype=torch.float64), threshold).item()
+    n = torch.tensor([[negative]], dtype=torch.float64, requires_grad=True)
+    raised = formula.negatives(n, threshold)
+    (slope,) = torch.autograd.grad(raised.sum(), n)
+    value = raised.item()
     if negative > threshold.item():
         gain = factor if hard == "adaptive" else 1.0
         assert value == pytest.approx(gain * negative + factor - 1)
+        assert slope.item() == pytest.approx(gain)  # M: t for adaptive, 1 for fixed
         assert value >= negative - 1e-12  # cos >= -1 is only ever raised
     else:
-        assert value == negative
+        assert (value, slope.item()) == (negative, 1)
 
 
 @pytest.mark.parametrize("name", formula_names())

@@ -17,7 +17,7 @@ from frfw.losses import (
 )
 from frfw.losses.draws import standard_normal
 
-STATEFUL = ["curricular", "adaface", "sphereface", "elastic_arc"]
+STATEFUL = ["curricular", "adaface", "sphereface", "elastic_arc", "elastic_cos"]
 COS = torch.tensor([0.1, 0.2, 0.605, 0.615, 0.9])
 NORM = torch.tensor([5.0, 10.0, 20.0, 30.0, 40.0])
 
@@ -129,19 +129,68 @@ def test_centre_loss_moves_only_in_training_mode():
     assert torch.equal(loss.centers[2], before[2])
 
 
+@pytest.mark.parametrize("mode", ["dense", "tiled"])
 @pytest.mark.parametrize("name", formula_names())
-def test_autocast_changes_nothing(name):
+def test_autocast_changes_nothing(name, mode):
     """Under bfloat16 autocast the head computes in float32: the same numbers to the last bit."""
-    x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
-    y = torch.arange(6) % 4
-    losses = []
+    values = []
     for enabled in (False, True):
-        head = frfw.create_classifier(name, 8, 4)
+        x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        head = frfw.create_classifier(name, 8, 4, mode)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            out = head(x, y)
-        losses.append(out.per_sample)
+            out = head(x, torch.arange(6) % 4)
+        out.loss.backward()
+        values.append((out.per_sample.detach(), x.grad, head.weight.grad))
         assert out.loss.dtype == torch.float32
-    assert torch.equal(*losses)
+    assert all(torch.equal(plain, under) for plain, under in zip(*values))
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "squared", "manhattan", "cosine"])
+@pytest.mark.parametrize("name", ["center", "triplet", "contrastive"])
+def test_autocast_does_not_change_embedding_losses(name, distance):
+    params = {} if name == "center" else {"distance": distance}
+    values = []
+    for enabled in (False, True):
+        x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        loss = create_embedding_loss(name, 8, 3, **params)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            value = loss(x, torch.arange(6) % 3)
+        value.backward()
+        values.append((value.detach(), x.grad))
+    assert all(torch.equal(plain, under) for plain, under in zip(*values))
+
+
+def test_a_fixed_t_is_a_setting_and_not_a_state():
+    """Weights of an adaptive run loaded into one with a fixed t leave that t as it is."""
+    adaptive, fixed = create_formula("curricular"), create_formula("curricular", t=0.3)
+    adaptive.t.fill_(0.77)
+    fixed.load_state_dict(adaptive.state_dict())
+    assert fixed.t.item() == pytest.approx(0.3)
+    other = create_formula("curricular")
+    other.load_state_dict(adaptive.state_dict())
+    assert other.t.item() == pytest.approx(0.77)
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+@pytest.mark.parametrize("convert", ["half", "bfloat16"])
+def test_state_stays_float32(name, convert):
+    formula = create_formula(name)
+    formula.observe(COS, NORM)
+    before = {k: v.clone() for k, v in formula.named_buffers()}
+    getattr(formula, convert)()
+    for key, buffer in formula.named_buffers():
+        assert torch.equal(buffer, before[key])
+        assert buffer.dtype == before[key].dtype
+    assert all(b.dtype in (torch.float64, torch.int64) for b in formula.double().buffers())
+
+
+def test_centres_stay_float32_and_are_saved():
+    loss = create_embedding_loss("center", 4, 3)
+    loss(torch.randn(6, 4), torch.arange(6) % 3)
+    other = create_embedding_loss("center", 4, 3, seed=1).half()
+    assert other.centers.dtype == torch.float32
+    other.load_state_dict(loss.state_dict())
+    assert torch.equal(other.centers, loss.centers)
 
 
 def test_errors_name_the_nearest():

@@ -183,3 +183,15 @@ def test_embedding_losses(name, params, dtype):
         loss = loss_module(x, y)
         loss.backward()
         finite(loss, x.grad, *loss_module.buffers())
+
+
+@pytest.mark.parametrize("mode", ["dense", "tiled"])
+@pytest.mark.parametrize("name", formula_names())
+def test_a_zero_embedding_has_no_gradient(name, mode):
+    """It has no direction to turn; dividing by a tiny norm would give one of 1e13."""
+    head = frfw.create_classifier(name, 16, CLASSES, mode)
+    x = torch.randn(3, 16).index_fill(0, torch.tensor([1]), 0).requires_grad_()
+    head(x, torch.arange(3)).loss.backward()
+    assert x.grad[0].abs().max() > 0
+    if head.formula.geometry == "cosine":
+        assert not x.grad[1].any()
