@@ -51,12 +51,9 @@ def decode_into(data: bytes, out: np.ndarray) -> None:
     Raises:
         BadImage: as `decode`.
     """
-    # Only OpenCV turns images as their EXIF data says, which comes within the first bytes.
-    if (
-        data[:2] == _JPEG
-        and data.rfind(_END) > data.find(_SCAN)
-        and data.find(b"Exif", 0, 4096) < 0
-    ):
+    # Only OpenCV turns images as their EXIF data says, which comes before the scan.
+    scan = data.find(_SCAN)
+    if data[:2] == _JPEG and data.rfind(_END) > scan and data.find(b"Exif", 0, scan) < 0:
         try:
             if simplejpeg.decode_jpeg(data, "RGB", buffer=out).shape == out.shape:
                 return

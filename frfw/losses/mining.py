@@ -7,7 +7,7 @@ from torch import Tensor
 
 from frfw.losses.angles import add_angle
 from frfw.losses.formula import Formula, Samples, choice, register
-from frfw.losses.margin import ArcFace, CosFace
+from frfw.losses.margin import ArcFace, CosFace, angular
 
 HARD = ("adaptive", "fixed")
 
@@ -78,7 +78,8 @@ class MVAM(_RaisedNegatives, CosFace):
 
 @register("mv_arc")
 class MVArc(_RaisedNegatives, ArcFace):
-    """MV-Softmax over the additive angular margin. T = cos(θ_y + m), hard above cos(θ_y + m).
+    """MV-Softmax over the additive angular margin. T = cos(θ_y + m), hard above cos(θ_y + m),
+    with the rule for θ_y + m > π.
 
     Source: Wang et al., "Mis-classified Vector Guided Softmax Loss", AAAI 2020, section 3.
 
@@ -100,7 +101,8 @@ class MVArc(_RaisedNegatives, ArcFace):
         self._raise_by(t, hard)
 
     def threshold(self, samples: Samples) -> Tensor:
-        return add_angle(samples.cos.detach(), self.m)
+        # With the rule: without it a negative could become hard as the own cosine rises from -1.
+        return angular(samples.cos.detach(), self.m, self.beyond_pi)
 
 
 @register("npcface")

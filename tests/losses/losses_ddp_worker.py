@@ -12,11 +12,17 @@ from frfw.losses import create_embedding_loss, create_weighting, formula_names
 
 DIM, CLASSES, BATCH = 6, 5, 7  # an odd batch: the two halves differ in size
 WEIGHTINGS = {"mean": {}, "focal": {}, "ohem": {"keep": 0.5}}
-EMBEDDING = {
-    "triplet": {"mining": "all"},
-    "contrastive": {},
-    "center": {},
-}
+WEIGHTED = ("arcface", "curricular", "adaface", "magface")
+EMBEDDING = [
+    ("triplet", {"mining": "all"}),
+    ("triplet", {"mining": "batch_hard", "margin": "soft"}),
+    ("triplet", {"mining": "batch_hard", "distance": "squared"}),
+    ("triplet", {"mining": "semihard", "margin": 0.5, "nonzero": True}),
+    ("triplet", {"mining": "hard", "distance": "cosine"}),
+    ("contrastive", {}),
+    ("contrastive", {"distance": "cosine"}),
+    ("center", {}),
+]
 PLUS = [("elastic_arc", {"plus": True}), ("curricular", {"statistic": "p"})]
 
 
@@ -34,24 +40,27 @@ def compute(rows, world):
         key = name + "".join(params)
         results[key] = run(lambda x, y, h=head: h(x, y).loss, head, rows, world)
     for name, params in WEIGHTINGS.items():
-        weighting = create_weighting(name, **params)
-        head = frfw.create_classifier("arcface", DIM, CLASSES, weighting=weighting).double()
-        results[name] = run(lambda x, y, h=head: h(x, y).loss, head, rows, world)
-    for name, params in EMBEDDING.items():
+        for loss in WEIGHTED:
+            weighting = create_weighting(name, **params)
+            head = frfw.create_classifier(loss, DIM, CLASSES, weighting=weighting).double()
+            key = f"{loss} {name}"
+            results[key] = run(lambda x, y, h=head: h(x, y).loss, head, rows, world)
+    for name, params in EMBEDDING:
         module = create_embedding_loss(name, DIM, CLASSES, **params).double()
-        results[name] = run(module, module, rows, world)
+        results[f"{name} {params}"] = run(module, module, rows, world)
     return results
 
 
 def run(loss_of, module, rows, world):
-    """Two steps; the mean over ranks of losses, and the gradient of the whole batch by x."""
+    """Two steps; the mean over ranks of losses, and the gradients of the whole batch by x and W."""
+    parameters = list(module.parameters())
     found = []
     for step in range(2):
         x, y = batch(step)
         leaf = x.clone().requires_grad_()
         loss = loss_of(leaf[rows], y[rows])
-        (grad,) = torch.autograd.grad(loss, leaf)
-        found += [mean(loss.detach(), world), mean(grad, world)]
+        gradients = torch.autograd.grad(loss, [leaf, *parameters])
+        found += [mean(value, world) for value in (loss.detach(), *gradients)]
     return found + [b.clone() for b in module.buffers()]
 
 

@@ -132,16 +132,28 @@ def test_closed_form_slopes_equal_autograd(name):
 
 
 INVARIANT = [n for n in formula_names() if n not in ("linear_softmax", "adaface", "magface")]
+CHOICES = [
+    ("sphereface", {"m": 1.7}),
+    ("combined", {"m1": 1.35, "m2": 0.4, "m3": 0.1}),
+    ("arcface", {"beyond_pi": "saturate", "gradient": "straight_through"}),
+    ("mv_am", {"hard": "fixed", "easy_margin": "margin"}),
+    ("curricular", {"statistic": "mode", "rate": 1.0}),
+    ("curricular", {"t": 0.7}),
+    ("npcface", {"beyond_pi": "linear", "easy_margin": "none"}),
+    ("elastic_arc", {"plus": True}),
+    ("elastic_cos", {"plus": True, "std": 0.2}),
+    ("circle", {"m": 0.4, "s": 64.0}),
+]
 
 
-@pytest.mark.parametrize("name", formula_names())
+@pytest.mark.parametrize(("name", "params"), [(n, {}) for n in formula_names()] + CHOICES)
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 1000), factor=st.floats(0.01, 100))
-def test_class_order_and_embedding_scale(name, seed, factor):
+def test_class_order_and_embedding_scale(name, params, seed, factor):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(5, 6, generator=generator, dtype=torch.float64)
     y = torch.randint(0, 7, (5,), generator=generator)
-    heads = [frfw.create_classifier(name, 6, 7).double() for _ in range(3)]
+    heads = [frfw.create_classifier(name, 6, 7, **params).double() for _ in range(3)]
     order = torch.randperm(7, generator=generator)
     k = heads[0].formula.sub_centers
     weight = torch.randn(7, k, 6, generator=generator, dtype=torch.float64)

@@ -17,14 +17,15 @@ from frfw.losses import (
 )
 from frfw.losses.draws import standard_normal
 
-STATEFUL = ["curricular", "adaface", "sphereface", "elastic_arc", "elastic_cos"]
+STATEFUL = [(n, {}) for n in ("curricular", "adaface", "sphereface", "elastic_arc", "elastic_cos")]
+STATEFUL += [(name, {"plus": True}) for name in ("elastic_arc", "elastic_cos")]
 COS = torch.tensor([0.1, 0.2, 0.605, 0.615, 0.9])
 NORM = torch.tensor([5.0, 10.0, 20.0, 30.0, 40.0])
 
 
-@pytest.mark.parametrize("name", STATEFUL)
-def test_moves_in_place_and_in_training_mode_only(name):
-    formula = create_formula(name)
+@pytest.mark.parametrize(("name", "params"), STATEFUL)
+def test_moves_in_place_and_in_training_mode_only(name, params):
+    formula = create_formula(name, **params)
     before = {k: (v, v.clone()) for k, v in formula.named_buffers()}
     formula.eval().observe(COS, NORM)
     assert all(torch.equal(v, old) for v, old in before.values())
@@ -35,11 +36,11 @@ def test_moves_in_place_and_in_training_mode_only(name):
         assert buffer.dtype in (torch.float32, torch.int64)
 
 
-@pytest.mark.parametrize("name", formula_names())
-def test_continues_from_a_saved_state(name):
-    one = create_formula(name)
+@pytest.mark.parametrize(("name", "params"), [(n, {}) for n in formula_names()] + STATEFUL[-2:])
+def test_continues_from_a_saved_state(name, params):
+    one = create_formula(name, **params)
     one.observe(COS, NORM)
-    other = create_formula(name)
+    other = create_formula(name, **params)
     other.load_state_dict(one.state_dict())
     index = torch.arange(5)
     for formula in (one, other):
@@ -118,6 +119,19 @@ def test_elastic_uses_its_mean_when_evaluating():
     assert torch.equal(own, create_formula("arcface").target(Samples(COS, NORM, index, index)))
 
 
+@pytest.mark.parametrize("rule", ["linear", "saturate", "cosine"])
+def test_a_margin_drawn_below_zero_never_turns_beyond_pi(rule):
+    """θ + m_i < π for every θ, so that T is cos(θ + m_i) whatever the rule."""
+    formula = create_formula("elastic_arc", m=0.0, std=0.5, beyond_pi=rule)
+    formula.observe(COS, NORM)
+    cos, index = torch.linspace(-0.99, 0.99, 200), torch.arange(200)
+    samples = Samples(cos, cos, index, index)
+    below = formula.drawn(samples) < 0
+    assert below.sum() > 50
+    expected = torch.cos(torch.acos(cos) + formula.drawn(samples))
+    torch.testing.assert_close(formula.target(samples)[below], expected[below])
+
+
 def test_centre_loss_moves_only_in_training_mode():
     loss = create_embedding_loss("center", 4, 3)
     x, y = torch.randn(5, 4), torch.tensor([0, 0, 1, 1, 1])
@@ -171,10 +185,10 @@ def test_a_fixed_t_is_a_setting_and_not_a_state():
     assert other.t.item() == pytest.approx(0.77)
 
 
-@pytest.mark.parametrize("name", STATEFUL)
+@pytest.mark.parametrize(("name", "params"), STATEFUL)
 @pytest.mark.parametrize("convert", ["half", "bfloat16"])
-def test_state_stays_float32(name, convert):
-    formula = create_formula(name)
+def test_state_stays_float32(name, params, convert):
+    formula = create_formula(name, **params)
     formula.observe(COS, NORM)
     before = {k: v.clone() for k, v in formula.named_buffers()}
     getattr(formula, convert)()

@@ -77,6 +77,13 @@ def test_curricular_falls_but_where_a_negative_changes_sides(negatives, t):
     assert not (rises & ~changed).any()
 
 
+def test_mv_arc_rises_past_pi_without_a_rule():
+    """cos(θ + m) comes down again there, and with it both T and the threshold."""
+    for hard in ("adaptive", "fixed"):
+        formula = create_formula("mv_arc", beyond_pi="none", hard=hard).double()
+        assert losses(formula, [-0.96875]).diff().max() > 0.05
+
+
 def test_curricular_does_rise_there():
     value = losses(create_formula("curricular", t=0.0).double(), [0.5, 0.1, -0.4])
     assert value.diff().max() > 0.1

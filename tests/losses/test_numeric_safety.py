@@ -75,7 +75,8 @@ HALF = [(name, {}, dtype) for name in formula_names() for dtype in (torch.float1
 
 CASES = [(*variant, torch.float32, "dense") for variant in VARIANTS]
 CASES += [(*half, "dense") for half in HALF]
-CASES += [(*half, "tiled") for half in HALF if half[2] == torch.float16]
+CASES += [(*half, "tiled") for half in HALF]
+CASES += [(name, {}, torch.float32, "tiled") for name in formula_names()]
 
 
 @pytest.mark.parametrize(("name", "params", "dtype", "mode"), CASES)
@@ -114,6 +115,21 @@ def test_weighting_leaves_the_regulariser_alone(weighting, mode):
     head.weighting = create_weighting(weighting)
     expected = head.weighting(plain.per_sample - of_norm) + of_norm.mean()
     torch.testing.assert_close(head(x, y).loss, expected)
+
+
+@pytest.mark.parametrize("mode", ["dense", "tiled"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", formula_names())
+def test_small_batches_through_the_classifier(name, dtype, mode):
+    for batch, classes in ((1, CLASSES), (3, 1), (1, 1)):
+        head = frfw.create_classifier(name, DIM, classes, mode, compile=False).train()
+        for scale in (1, 1e-6, 1e4):
+            x = scale * torch.randn(batch, DIM, generator=torch.Generator().manual_seed(2))
+            x = x.to(dtype).requires_grad_()
+            out = head(x, torch.zeros(batch, dtype=torch.int64))
+            out.loss.backward()
+            finite(out.loss, out.per_sample, x.grad, head.weight.grad)
+        finite(*[b for b in head.formula.buffers() if b.is_floating_point()])
 
 
 @pytest.mark.parametrize(("name", "params"), VARIANTS)
@@ -164,15 +180,18 @@ EMBEDDING += [
     for normalize in (True, False)
 ]
 EMBEDDING += [("triplet", {"margin": "soft", "mining": m}) for m in ("all", "hard", "easy")]
+EMBEDDING += [("triplet", {"mining": m}) for m in ("all", "hard", "semihard", "easy")]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(("name", "params"), EMBEDDING)
 def test_embedding_losses(name, params, dtype):
     batches = [
         (embeddings("own centre").repeat(2, 1), torch.arange(CLASSES).repeat(2)),  # duplicates
         (embeddings("zero"), torch.arange(CLASSES) % 2),
         (embeddings("tiny"), torch.arange(CLASSES) % 2),
+        (embeddings("huge"), torch.arange(CLASSES) % 2),
+        (torch.cat([embeddings("own centre"), embeddings("opposite")]), torch.arange(12) % CLASSES),
         (embeddings("all hard"), torch.zeros(CLASSES, dtype=torch.int64)),  # a single class
         (embeddings("all hard"), torch.arange(CLASSES)),  # no positives
         (embeddings("all hard")[:1], torch.zeros(1, dtype=torch.int64)),
