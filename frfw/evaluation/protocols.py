@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frfw.data.layouts.common import list_missing
 from frfw.errors import FrfwError, nearest
 from frfw.evaluation import templates
 from frfw.evaluation.aligned import LandmarkImages
@@ -30,7 +31,7 @@ _IDENTIFICATION = ("kind", "gallery", "probe", "ranks", "fpir", "rank", "skip_mi
 _TEMPLATES = (
     *("kind", "images", "aligned", "meta", "prefix"),
     *("media_pooling", "detector_score", "keep_norm"),
-    *("galleries", "probe", "fpir", "rank"),
+    *("galleries", "probe", "fpir", "rank", "skip_missing"),
 )
 
 
@@ -188,6 +189,7 @@ def _identification(embed: Rows, name: str, source: Mapping[str, Any]) -> Protoc
 def _templates(embed: Rows, name: str, source: Mapping[str, Any]) -> ProtocolResult:
     meta, prefix = Path(source["meta"]), source["prefix"]
     listed = templates.read_media(meta / f"{prefix}_face_tid_mid.txt")
+    listed = _without_missing(name, listed, source)
     names, where = np.unique(listed.names, return_inverse=True)
     images, weights = _faces(name, names, source, meta / f"{prefix}_name_5pts_score.txt")
     rows = embed(images, False)
@@ -237,14 +239,35 @@ def _open_set(source: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
+def _without_missing(
+    name: str, listed: templates.Media, source: Mapping[str, Any]
+) -> templates.Media:
+    """Return the media whose images are there; a template must keep one of its images."""
+    names, where = np.unique(listed.names, return_inverse=True)
+    files = [Path(source["images"]) / image for image in names]
+    there = np.array([file.is_file() for file in files])
+    missing = [str(file) for file, here in zip(files, there) if not here]
+    if not missing:
+        return listed
+    if not source.get("skip_missing"):
+        raise FrfwError(f"{name}: {list_missing(missing, len(files))}")
+    kept = there[where]
+    emptied = np.setdiff1d(listed.templates, listed.templates[kept])
+    if emptied.size:
+        raise FrfwError(
+            f"{name}: {len(missing)} of {len(files)} images are missing, all of template "
+            f"{emptied[0]} ({emptied.size} templates in all have no image left): its pairs cannot "
+            "be scored; take the images, or lists without it"
+        )
+    log.warning("%s: %d of %d images are missing", name, len(missing), len(files))
+    return templates.Media(listed.names[kept], listed.templates[kept], listed.media[kept])
+
+
 def _faces(
     name: str, names: NDArray[np.str_], source: Mapping[str, Any], detections: Path
 ) -> tuple[ImageList, NDArray[np.float64] | None]:
     """Return the (N,) named images and their detector scores, or None where they do not weigh."""
     files = [Path(source["images"]) / image for image in names]
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
-        raise FrfwError(f"{name}: {len(missing)} images are missing: {', '.join(missing[:5])}")
     aligned, weighed = bool(source.get("aligned")), bool(source.get("detector_score", True))
     if aligned and not weighed:
         return ImageList(files, name), None

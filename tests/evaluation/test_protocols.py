@@ -143,12 +143,24 @@ def test_alignment_by_points(people, tmp_path):
 def test_bad_template_sets(people, tmp_path):
     source = ijb(people, tmp_path)
     (people / "p03" / "p03_0002.png").unlink()
-    with pytest.raises(FrfwError, match=r"1 images are missing: .*p03_0002\.png"):
+    with pytest.raises(FrfwError, match=r"1 of 48 images are missing: .*p03_0002\.png; --skip"):
         score_protocol(embed, "x", source, HOW)
     with pytest.raises(FrfwError, match="Did you mean 'keep_norm'"):
         score_protocol(embed, "x", source | {"keep_nrm": True}, HOW)
     with pytest.raises(FrfwError, match="kind=template: choose"):
         score_protocol(embed, "x", source | {"kind": "template"}, HOW)
+
+
+def test_templates_without_their_missing_images(people, tmp_path, caplog):
+    """Left out when asked; a template that has none left cannot be scored."""
+    source = ijb(people, tmp_path) | {"skip_missing": True}
+    (people / "p03" / "p03_0001.png").unlink()
+    result = score_protocol(embed, "x", source, HOW)
+    assert result.verification.genuine_count == 12
+    assert "1 of 48 images are missing" in caplog.text
+    (people / "p03" / "p03_0002.png").unlink()
+    with pytest.raises(FrfwError, match=r"all of template 7"):
+        score_protocol(embed, "x", source, HOW)
 
 
 def test_damaged_cache_is_made_again(people, tmp_path):
