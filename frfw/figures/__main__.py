@@ -13,11 +13,14 @@ from frfw.errors import FrfwError, nearest
 def drawings() -> dict[str, Callable[[int], Any]]:
     """Return name -> function(seed) -> matplotlib figure."""
     # Here, so that --help does not wait for torch and matplotlib.
-    from frfw.figures import curves, digits, sampling
+    from frfw.figures import curves, digits, kinds, sampling
 
     return {
         "target": curves.draw_target,
         "negatives": curves.draw_negatives,
+        "raised": kinds.draw_raised,
+        "samples": kinds.draw_samples,
+        "weightings": kinds.draw_weightings,
         "modulation": curves.draw_modulation,
         "progress": digits.draw_progress,
         "boundaries": curves.draw_boundaries,
