@@ -8,6 +8,9 @@ from pathlib import Path
 from frfw.config import config_dir
 from frfw.errors import nearest
 
+# Where somebody may look for a key that another group holds.
+_MOVED = {"loss.warmup": "finetune.warmup"}
+
 
 def explain(error: Exception, config_name: str, arguments: list[str]) -> str:
     """Turn a Hydra or OmegaConf error into one sentence with the nearest right name."""
@@ -38,7 +41,7 @@ def _explain_choice(missing: str, options: object) -> str:
 def _explain_key(key: str, config_name: str, arguments: list[str]) -> str:
     groups = [p.name for p in config_dir().iterdir() if p.is_dir()]
     known = [*composed_keys(config_name, _other_overrides(key, arguments)), *groups]
-    hint = nearest(key, known)
+    hint = f" Did you mean '{_MOVED[key]}'?" if key in _MOVED else nearest(key, known)
     if not hint and "." in key:  # the last part alone may be the right name in another group
         leaves = {name.rpartition(".")[2]: name for name in known}
         hint = nearest(key.rpartition(".")[2], leaves)

@@ -18,7 +18,8 @@ def main(cfg: Any) -> None:
 
     hydra = HydraConfig.get()
     overrides = list(hydra.overrides.task)
-    first_use.draw_if_missing(cfg, hydra.runtime.choices.get("data", ""))
+    if cfg.resume in (None, "auto"):  # otherwise the stored config says what the data are
+        first_use.draw_if_missing(cfg, hydra.runtime.choices.get("data", ""))
     if hydra.mode == RunMode.MULTIRUN:
         jobs.run_sweep_job(cfg, overrides, Path(hydra.sweep.dir))
     else:

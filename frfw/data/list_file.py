@@ -115,7 +115,10 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, dtype={"identity": str, "path": str}, skipinitialspace=True)
+        text = {"identity": str, "path": str, "group": str}
+        # An identity may be called NA or null; only what is empty is missing.
+        options = {"keep_default_na": False, "na_values": [""], "skipinitialspace": True}
+        return pd.read_csv(path, dtype=text, **options)
     except FileNotFoundError as error:
         raise FrfwError(f"{path} is missing") from error
     except (OSError, ValueError, pd.errors.ParserError) as error:  # pyarrow's errors are these too

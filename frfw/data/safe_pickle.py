@@ -226,14 +226,21 @@ def _text(value: Any) -> str:
     return value.decode("ascii") if isinstance(value, bytes) else str(value)
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Replace finished arrays by their values; refuse what is left of unfinished parts."""
+def _plain(value: Any, depth: int = 0, done: dict[int, Any] | None = None) -> Any:
+    """Replace finished arrays by their values; refuse what is left of unfinished parts.
+
+    A list that occurs again and again, inside others that do, is gone through once (`done`):
+    written out, a few kilobytes could stand for millions of millions of items.
+    """
     if depth > 8:
         raise FrfwError("it is nested too deeply")
+    done = {} if done is None else done
     if isinstance(value, list | tuple):
-        return type(value)(_plain(item, depth + 1) for item in value)
+        if id(value) not in done:
+            done[id(value)] = type(value)(_plain(item, depth + 1, done) for item in value)
+        return done[id(value)]
     if isinstance(value, _Array):
-        return _plain(value.value, depth + 1)
+        return _plain(value.value, depth + 1, done)
     if isinstance(value, _Mark | _Name | _DType):
         raise FrfwError("it holds something that is no plain data")
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 from frfw.data.dataset import Dataset
 from frfw.errors import FrfwError, nearest
 
+log = logging.getLogger("frfw.data")
+_APART = re.compile(r"\d+/(.+)")  # a name of a mixture kept apart: number of the set/name
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
@@ -52,6 +55,12 @@ class Selection(Dataset):
         return hashlib.blake2b(self.base.fingerprint.encode() + self._images.tobytes()).digest()
 
 
+def plain_name(name: str) -> str:
+    """Return an identity's name in its own set: `0/mary` of a mixture kept apart is `mary`."""
+    apart = _APART.fullmatch(name)
+    return apart[1] if apart else name
+
+
 def select_identities(dataset: Dataset, keep: object = None, exclude: object = None) -> Dataset:
     """Return `dataset` with the identities of `keep` only, without those of `exclude`.
 
@@ -90,12 +99,26 @@ def _numbers(dataset: Dataset, items: object, key: str) -> list[int]:
                 raise FrfwError(f"data.{key}: no identity of {dataset.name} lies in {text}")
             found += matching
         elif Path(text).is_file():
-            found += [names[line] for line in _lines(Path(text)) if line in names]
+            found += _listed(dataset, names, Path(text), key)
         else:
             raise FrfwError(
                 f"data.{key}: {text!r} is neither an identity of {dataset.name} nor a file with "
                 f"one identity a line.{nearest(text, list(names)[:10000])}"
             )
+    return found
+
+
+def _listed(dataset: Dataset, names: dict[str, int], path: Path, key: str) -> list[int]:
+    """Numbers of the identities that a file lists; in a mixture kept apart, in each of its sets."""
+    numbers: dict[str, list[int]] = {}
+    for name, number in names.items():
+        numbers.setdefault(name, []).append(number)
+        if plain_name(name) != name:
+            numbers.setdefault(plain_name(name), []).append(number)
+    lines = _lines(path)
+    found = [number for line in lines for number in numbers.get(line, ())]
+    if not found:
+        log.warning("data.%s: none of the names in %s is in %s", key, path, dataset.name)
     return found
 
 

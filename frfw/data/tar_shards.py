@@ -124,6 +124,11 @@ def _samples(shard: Path) -> Iterator[tuple[int, int, str, str]]:
                 key = str(path.parent / path.name.split(".")[0])
                 suffix = path.suffix.lower()
                 if suffix in IMAGE_SUFFIXES:
+                    if key in images:
+                        raise FrfwError(
+                            f"{shard}: {images[key].name} and {member.name} are one sample, whose "
+                            "name ends at the first dot: rename them, or pack the folder instead"
+                        )
                     images[key] = member
                 elif suffix in (".cls", ".json") and member.size <= _MAX_LABEL_FILE:
                     file = archive.extractfile(member)

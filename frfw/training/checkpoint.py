@@ -137,12 +137,34 @@ def newest(folder: Path) -> tuple[Path, Checkpoint, list[str]] | None:
     passed_over: list[str] = []
     for path in candidates(folder):
         try:
-            return path, load(path), passed_over
+            content = load(path)
+            _check_shards(path, content)
+            return path, content, passed_over
         except FrfwError as error:
             passed_over.append(str(error))
     if passed_over:
         raise FrfwError(f"no readable checkpoint in {folder}: {'; '.join(passed_over)}")
     return None
+
+
+def _check_shards(path: Path, content: Checkpoint) -> None:
+    """Refuse a checkpoint whose head lies beside it in shards that are missing or cut off."""
+    if not content.get("head_shards"):
+        return
+    from torch.distributed.checkpoint import FileSystemReader  # seconds to import
+
+    folder = path.parent / content["head_shards"]
+    try:
+        pieces = FileSystemReader(folder).read_metadata().storage_data.values()
+        needed: dict[str, int] = {}
+        for piece in pieces:
+            end = piece.offset + piece.length
+            needed[piece.relative_path] = max(end, needed.get(piece.relative_path, 0))
+        cut = [n for n, size in needed.items() if (folder / n).stat().st_size < size]
+    except Exception as error:
+        raise FrfwError(f"{path}: the head's shards in {folder} cannot be read: {error}") from error
+    if cut:
+        raise FrfwError(f"{path}: {folder / cut[0]} is cut off")
 
 
 def find(path: str | Path) -> Path:
@@ -172,4 +194,7 @@ def prune(folder: Path, keep: int) -> None:
     for path in steps[max(keep, 1) :]:
         path.unlink(missing_ok=True)
     for stale in folder.glob(".*.tmp"):
-        stale.unlink(missing_ok=True)
+        if stale.is_dir():  # shards of a head whose writing was interrupted
+            shutil.rmtree(stale, ignore_errors=True)
+        else:
+            stale.unlink(missing_ok=True)

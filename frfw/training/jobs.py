@@ -26,6 +26,8 @@ def run_single(cfg: DictConfig, overrides: list[str]) -> dict[str, Any]:
     if cfg.resume not in (None, "auto"):
         cfg, run_dir = _resumed(Path(str(cfg.resume)), overrides)
     else:
+        if cfg.resume == "auto" and cfg.name is None:
+            raise FrfwError("resume=auto: which run? Add name=NAME, or use resume=runs/NAME")
         run_dir = Path(cfg.runs) / _name(cfg)
     result = launch(_resolve(cfg), run_dir, overrides)
     if result["status"] == "stopped":

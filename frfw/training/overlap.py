@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frfw.data.decode import BadImage
+from frfw.data.selection import plain_name
 from frfw.errors import FrfwError
 from frfw.evaluation import PairSet
 
@@ -47,7 +48,7 @@ def _shared_identities(
     if not _lies_in(pairs, data_path):
         theirs = {n for n in theirs if not n.isdigit()}
     known = {_spelling(n) for n in theirs}
-    both = sorted({n for n in map(str, names) if _spelling(n) in known})
+    both = sorted({n for n in map(str, names) if {_spelling(n), _spelling(plain_name(n))} & known})
     if not both:
         return []
     return [

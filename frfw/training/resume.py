@@ -23,7 +23,12 @@ _WITHOUT = {"mining": {"name": "none"}}  # what a config from before the key mea
 
 def wants_resume(config: dict[str, Any]) -> bool:
     """Whether this start continues a run: asked for, or torchrun started it again."""
-    return config["resume"] is not None or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    return config["resume"] is not None or started_again()
+
+
+def started_again() -> bool:
+    """Whether torchrun has started this process before."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
 
 
 def prepare_folder(trainer: Trainer) -> None:
@@ -120,7 +125,7 @@ def find(trainer: Trainer) -> Found | None:
     if not wants_resume(trainer.config):
         return None
     given = Path(str(trainer.config["resume"]))
-    if given.is_file():
+    if given.is_file() and not started_again():  # then this launch has gone beyond it
         return Found(given, checkpoint.load(given), [])
     found = checkpoint.newest(trainer.folder.checkpoints)
     return Found(*found) if found else None
@@ -136,6 +141,8 @@ def restore(trainer: Trainer, found: Found | None) -> None:
     for line in found.passed_over:
         say(f"warning: passed over: {line}")
     refuse_other_run(trainer, found.content, found.path)
+    if trainer.ranks.is_main:
+        trainer.folder.write_config(trainer.config)
     load_into(trainer, found.content, found.path)
     say(f"resumed from {found.path} at step {trainer.step}")
 

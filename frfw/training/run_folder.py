@@ -49,20 +49,30 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise FrfwError(f"{self.path} is a file; choose another run name with name=")
-        if not resuming and self.path.is_dir() and any(self.path.iterdir()):
+        if not resuming and self.path.is_dir() and any(self.path.iterdir()) and self._trained():
             raise FrfwError(
                 f"run folder {self.path} exists already; choose another name=, "
                 "or continue it with resume=auto"
             )
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            self._write(self.config_file, yaml.safe_dump(config, sort_keys=False))
+            if not (resuming and self.config_file.exists()):  # else once it is known to fit
+                self.write_config(config)
             if not (resuming and self.overrides_file.exists()):
                 self._write(self.overrides_file, yaml.safe_dump(overrides))
         except OSError as error:
             raise FrfwError(
                 f"cannot write run folder {self.path}: {error.strerror}; set runs= elsewhere"
             ) from error
+
+    def write_config(self, config: Config) -> None:
+        """Write `config.yaml`."""
+        self._write(self.config_file, yaml.safe_dump(config, sort_keys=False))
+
+    def _trained(self) -> bool:
+        """Whether there is more than what a dry run leaves."""
+        tried = (self.read_result() or {}).get("status") == "dry_run"
+        return not tried or any(self.checkpoints.glob("*"))
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write `result.json`: status, metrics, steps, minutes."""

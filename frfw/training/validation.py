@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from frfw.data import BadImage
+from frfw.data.dataset import Dataset
 from frfw.evaluation import (
     EmbeddingCache,
     Extraction,
@@ -171,8 +173,11 @@ class Validator:
     def _project(self) -> None:
         """Embed a few training identities for TensorBoard's projector."""
         parts = self._trainer.parts
-        rows = choose_identities(parts.dataset.labels, *_PROJECTED)
-        images = np.stack([parts.dataset[int(i)] for i in rows])
+        chosen = choose_identities(parts.dataset.labels, *_PROJECTED)
+        read = {i: image for i in chosen if (image := _readable(parts.dataset, int(i))) is not None}
+        if not read:
+            return
+        rows, images = list(read), np.stack(list(read.values()))
         network = self.network
         training = network.training
         network.eval()
@@ -183,6 +188,13 @@ class Validator:
         self._trainer.recorder.tracker.embedding(
             self._trainer.step, "identities", embeddings, names, images
         )
+
+
+def _readable(dataset: Dataset, index: int) -> np.ndarray | None:
+    try:
+        return dataset[index]
+    except BadImage:  # counted where it is trained on
+        return None
 
 
 def figures(result: VerificationResult) -> dict[str, Any]:

@@ -230,3 +230,30 @@ def _as_tar(folder):
     with tarfile.open(path, "w") as archive:
         archive.add(folder, "faces")
     return path
+
+
+def test_an_identity_may_be_called_na(make_folder):
+    root = make_folder([2, 2])
+    rows = [{"path": f"id00{i}/00{k}.jpg", "identity": ("NA", "null")[i]}
+            for i in (0, 1) for k in (0, 1)]  # fmt: skip
+    assert open_source(write_list(root, rows)).identity_names == ["NA", "null"]
+
+
+def test_images_that_are_one_sample_are_refused(make_folder):
+    """Names of a sample end at the first dot: two images of one would lose one in silence."""
+    root = make_folder([2, 2])
+    for number in (0, 1):
+        (root / "id000" / f"00{number}.jpg").rename(root / "id000" / f"face.{number}.jpg")
+    with pytest.raises(FrfwError, match=r"face\.0\.jpg and .*face\.1\.jpg are one sample"):
+        open_source(_as_tar(root))
+
+
+def test_a_file_of_names_to_exclude_holds_for_mixtures(make_folder, tmp_path, caplog):
+    faces, other = make_folder([2, 2]), make_folder([2, 2], name="other")
+    listed = tmp_path / "out.txt"
+    listed.write_text("id001\n")
+    mixture = open_source({"sources": [str(faces), str(other)], "exclude": str(listed)})
+    assert list(mixture.identity_names) == ["0/id000", "1/id000"]
+    listed.write_text("somebody\n")
+    open_source({"path": str(faces), "exclude": str(listed)})
+    assert "none of the names in" in caplog.text

@@ -162,3 +162,13 @@ def test_any_instructions_never_crash(codes):
         load(data, "x")
     except FrfwError:
         pass
+
+
+def test_a_list_of_lists_of_the_same_list_does_not_hang(tmp_path):
+    """400 references five deep: a few kilobytes that written out would be 10^13 items."""
+    value = [0]
+    for _ in range(5):
+        value = [value] * 400
+    (tmp_path / "bomb.bin").write_bytes(pickle.dumps((value, [True]), protocol=2))
+    with pytest.raises(FrfwError):
+        read_pack(tmp_path / "bomb.bin")

@@ -1,7 +1,9 @@
 import pickle
+import shutil
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 
 from frfw.errors import FrfwError
 from frfw.training import checkpoint
@@ -32,6 +34,23 @@ def test_newest_passes_over_a_truncated_file(tmp_path):
     assert path.name == "step_1.pt"
     assert float(found["backbone"]["w"][0, 0]) == 1
     assert len(passed_over) == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_newest_passes_over_damaged_shards_of_a_head(tmp_path, damage):
+    for step in (1, 2):
+        shards = tmp_path / f"step_{step}.head"
+        dcp.save({"head.weight": torch.ones(64, 8)}, checkpoint_id=str(shards), no_dist=True)
+        checkpoint.save({**content(step), "head_shards": shards.name}, tmp_path / f"step_{step}.pt")
+    assert checkpoint.newest(tmp_path)[0].name == "step_2.pt"
+    (piece,) = (tmp_path / "step_2.head").glob("*.distcp")
+    if damage == "cut":
+        piece.write_bytes(piece.read_bytes()[:-9])
+    else:
+        shutil.rmtree(tmp_path / "step_2.head")
+    path, _, passed_over = checkpoint.newest(tmp_path)
+    assert path.name == "step_1.pt"
+    assert "step_2.head" in passed_over[0]
 
 
 def test_a_flipped_byte_is_found(tmp_path):
@@ -75,6 +94,9 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):
 def test_prune_keeps_the_newest(tmp_path):
     for step in (1, 2, 10):
         checkpoint.save(content(step), tmp_path / f"step_{step}.pt")
+    (tmp_path / ".step_11.pt.tmp").touch()
+    (tmp_path / ".step_11.head.tmp").mkdir()  # both of a write that was interrupted
+    (tmp_path / ".step_11.head.tmp" / "__0_0.distcp").touch()
     checkpoint.prune(tmp_path, 2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step_10.pt", "step_2.pt"]
 

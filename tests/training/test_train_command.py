@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -178,3 +180,37 @@ def test_a_failed_job_does_not_end_the_sweep(train, tmp_path):
 def test_mixed_precision_trains(train, precision):
     done = train(f"trainer.precision={precision}", "name=half", "trainer.ema=0.9")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_bad_image_does_not_cost_the_run_its_end(train, tmp_path):
+    """Default settings, one image of 49 cut off: the projector leaves it out."""
+    data = tmp_path / "faces"
+    for identity in range(7):
+        for number in range(7):
+            path = data / f"p{identity}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image = np.full((32, 32, 3), 30 * identity + number, np.uint8)
+            path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    (data / "p0" / "0.png").write_bytes(b"")
+    done = train("data=folder", f"data.path={data}", "data.size=32", "evaluation=[]", "name=a",
+                 "trainer.embeddings=true", "data.bad_limit=0.1")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "a" / "result.json").is_file()
+
+
+@pytest.mark.slow
+def test_names_and_folders_of_runs(train, tmp_path):
+    """A dry run leaves its name free; a refused resume leaves the run's config as it is."""
+    assert train("name=a", "trainer.dry_run=true").returncode == 0
+    assert train("name=a").returncode == 0
+    config = (tmp_path / "runs" / "a" / "config.yaml").read_text()
+    refused = train("name=a", "resume=auto", "loss=arcface")
+    assert refused.returncode == 1
+    assert "other values of loss" in refused.stderr
+    assert (tmp_path / "runs" / "a" / "config.yaml").read_text() == config
+    nameless = train("resume=auto")
+    assert nameless.returncode == 1
+    assert "which run? Add name=NAME" in nameless.stderr
+    other_group = train("loss.warmup=0.1")
+    assert "Did you mean 'finetune.warmup'" in other_group.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -15,7 +16,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from frfw.data import BadImage
 from frfw.errors import FrfwError
+
+log = logging.getLogger("frfw.training")
 
 HEADS = ("auto", "keep", "means", "random")
 _ROW_STD = 0.01  # of a freshly drawn head, so that a row turns as fast as it would there
@@ -85,8 +89,8 @@ def class_means(
     backbone.eval()
     labels = torch.from_numpy(np.asarray(dataset.labels, np.int64))
     for indices, images in _image_batches(dataset, mine, batch_size):
-        x = torch.from_numpy(images).permute(0, 3, 1, 2).to(device, torch.float32)
-        x = x.sub_(preprocessing.mean).div_(preprocessing.std)
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
+        x = preprocessing.pixels(pixels, device, torch.contiguous_format)
         sums.index_add_(0, labels[indices].to(device), normalize(backbone(x).float()))
     for module in training:
         module.training = True
@@ -98,15 +102,25 @@ def class_means(
 def _image_batches(
     dataset: Any, indices: np.ndarray, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (indices, (b, H, W, 3) uint8 images); threads decode one batch ahead."""
+    """Yield (indices, (b, H, W, 3) uint8 images) but for bad ones; threads decode a batch ahead."""
+
+    def read(index: int) -> np.ndarray | None:
+        try:
+            return dataset[index]
+        except BadImage as error:
+            log.warning("left out of its class mean: %s", error)
+            return None
+
     pieces = [indices[at : at + batch_size] for at in range(0, len(indices), batch_size)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        ahead = [pool.submit(dataset.__getitem__, int(i)) for i in pieces[0]] if pieces else []
+        ahead = [pool.submit(read, int(i)) for i in pieces[0]] if pieces else []
         for number, piece in enumerate(pieces):
-            images = np.stack([future.result() for future in ahead])
+            images = [future.result() for future in ahead]
             following = pieces[number + 1] if number + 1 < len(pieces) else ()
-            ahead = [pool.submit(dataset.__getitem__, int(i)) for i in following]
-            yield piece, images
+            ahead = [pool.submit(read, int(i)) for i in following]
+            good = [at for at, image in enumerate(images) if image is not None]
+            if good:
+                yield piece[good], np.stack([images[at] for at in good])
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from frfw.backbones import create_backbone
+from frfw.data import BadImage, Preprocessing
 from frfw.errors import FrfwError
 from frfw.losses import create_formula
 from frfw.training.finetune import DEFAULTS, FineTuning
@@ -45,7 +47,7 @@ class Data:
         return image
 
 
-PIXELS = SimpleNamespace(mean=127.5, std=127.5)
+PIXELS = Preprocessing(size=32)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +138,24 @@ def test_class_means_are_means_of_unit_embeddings():
             mean = nn.functional.normalize(nn.functional.normalize(network(x)).mean(0), dim=0)
         torch.testing.assert_close(means[label], mean, rtol=1e-4, atol=1e-4)
     assert means[3].norm() == 0
+
+
+def test_class_means_see_the_networks_channels_and_leave_bad_images_out():
+    class WithOneBad(Data):
+        def __getitem__(self, index):
+            if index == 0:
+                raise BadImage("train.rec record 1: cut off")
+            return super().__getitem__(index)
+
+    network, data = net(), WithOneBad()
+    how = replace(PIXELS, channels="bgr")
+    means = class_means(network, data, how, batch_size=1)
+    network.eval()
+    rows = [torch.from_numpy(data[i]) for i in np.flatnonzero(data.labels == 2) if i]
+    x = (torch.stack(rows).permute(0, 3, 1, 2).flip(1).float() - 127.5) / 127.5
+    with torch.no_grad():
+        mean = nn.functional.normalize(nn.functional.normalize(network(x)).mean(0), dim=0)
+    torch.testing.assert_close(means[2], mean, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("centers", [1, 3])
