@@ -104,6 +104,8 @@ def table(rates: dict[str, float]) -> str:
     parts = {name: rate for name, rate in rates.items() if name in _PARTS}
     slowest = min(parts, key=parts.get)
     lines = [f"{name:<20} {rate:>10,.0f} images/s" for name, rate in rates.items()]
+    if "host to device" not in rates:
+        lines.append(f"{'host to device':<20} not measured: no GPU here")
     together = 1 / sum(1 / rate for rate in parts.values())
     lines.append(f"bottleneck: {slowest}; all parts on one core: {together:,.0f} images/s")
     return "\n".join(lines)

@@ -45,7 +45,7 @@ class Dataset:
         return self, index
 
     def _content_digest(self) -> bytes:
-        """Return a digest of what the images are, independent of where the set lies."""
+        """Return a digest of the list of images, independent of where the set lies."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -71,7 +71,11 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits that change with the images, their order or their labels."""
+        """16 hex digits that change with the list of images, their order or their labels.
+
+        It is made of names and places (offsets in a RecordIO file), not of pixels: an image that
+        is replaced under its name is not noticed.
+        """
         digest = hashlib.blake2b(self._content_digest(), digest_size=8)
         digest.update(np.ascontiguousarray(self.labels))
         return digest.hexdigest()

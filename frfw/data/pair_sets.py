@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from frfw.data.layouts import PairList
 from frfw.data.layouts.listed import agedb_images
 from frfw.data.verification_pack import write_pack
 from frfw.errors import FrfwError
+
+log = logging.getLogger("frfw.data")
 
 
 def write_pair_list(
@@ -121,16 +124,26 @@ def _draw(
 def write_drawn(
     dataset: Dataset, path: str | Path, pairs: int, folds: int = 10, seed: int = 0
 ) -> int:
-    """Draw pairs from any source and write them as a `.bin`; bad images are never drawn."""
-    drawn = draw_pairs(dataset.labels, pairs, folds, seed)
-    images = []
-    for index in drawn.pairs.reshape(-1).tolist():
-        try:
-            images.append(_fitted(dataset.read(index), dataset.size))
-        except BadImage as error:
-            raise FrfwError(f"{dataset.locate(index)}: {error}: remove it first") from error
-    write_pack(path, images, drawn.same.tolist())
-    return pairs
+    """Draw pairs from any source and write them as a `.bin`.
+
+    A bad image that is drawn is left out and all pairs are drawn anew, so the result is a function
+    of the good images and the seed.
+    """
+    usable = np.arange(len(dataset))
+    while True:
+        drawn = draw_pairs(np.asarray(dataset.labels)[usable], pairs, folds, seed)
+        images: list[bytes] = []
+        bad: list[int] = []
+        for index in usable[drawn.pairs.reshape(-1)].tolist():
+            try:
+                images.append(_fitted(dataset.read(index), dataset.size))
+            except BadImage as error:
+                log.warning("left out: %s: %s", dataset.locate(index), error)
+                bad.append(index)
+        if not bad:
+            write_pack(path, images, drawn.same.tolist())
+            return pairs
+        usable = np.setdiff1d(usable, bad)
 
 
 def draw_agedb(

@@ -50,10 +50,17 @@ def test_agedb_pairs_keep_their_gap(tmp_path):
     assert write_pair_list(drawn, tmp_path / "agedb_30.bin", 16) == 12
 
 
-def test_bad_image_in_a_protocol(make_folder, tmp_path):
-    root = make_folder([4] * 4)
+def test_bad_images_are_not_drawn(make_folder, tmp_path, caplog):
+    root = make_folder([6] * 4)
     for path in root.glob("*/00[01].jpg"):
         path.write_bytes(b"no image")
-    with pytest.raises(FrfwError, match="remove it first"):
-        write_drawn(open_source(root), tmp_path / "x.bin", 16, 2)
-    assert not (tmp_path / "x.bin").exists()
+    assert write_drawn(open_source(root), tmp_path / "x.bin", 16, 2) == 16
+    assert "left out: " in caplog.text
+    packed = read_pack(tmp_path / "x.bin")
+    assert all(image != b"no image" for image in packed.images)
+    assert sum(packed.same) == 8
+    for path in root.glob("*/00[23].jpg"):
+        path.write_bytes(b"no image")
+    with pytest.raises(FrfwError, match="gives only"):  # too few good ones are left
+        write_drawn(open_source(root), tmp_path / "y.bin", 16, 2)
+    assert not (tmp_path / "y.bin").exists()
