@@ -45,6 +45,8 @@ def test_a_store_that_does_not_answer_is_not_waited_for():
         def set(self, *_):
             time.sleep(60)
 
+        check = get = set
+
     beats = Heartbeats(Dead(), 0, 2, 1.0)
     with pytest.raises(FrfwError, match=r"is gone \(no answer\)"):
         beats.wait_for_all()
