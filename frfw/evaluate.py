@@ -54,7 +54,8 @@ def run(cfg: Any, ranks: Any) -> None:
         _write(results, opened, output, config, embedder)
     _score_others(settings, embedder, how, cache, output, ranks.is_main)
     if config["robustness"]["enabled"]:
-        _robustness(config["robustness"], embedder, opened, how, cache, output, ranks.is_main)
+        wanted, folds = config["robustness"], int(settings["folds"])
+        _robustness(wanted, embedder, opened, how, cache, output, folds, ranks.is_main)
 
 
 def default_output(checkpoint: str | None) -> Path:
@@ -194,6 +195,7 @@ def _robustness(
     how: Extraction,
     cache: EmbeddingCache | None,
     output: Path,
+    folds: int,
     is_main: bool,
 ) -> None:
     from frfw.evaluation.plots import robustness_figure, save_figure
@@ -212,6 +214,7 @@ def _robustness(
                 how,
                 changes=wanted["changes"],
                 both=bool(wanted["both"]),
+                folds=folds,
                 far=float(wanted["far"]),
                 seed=int(wanted["seed"]),
                 cache=cache,

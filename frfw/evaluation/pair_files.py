@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from frfw.data.layouts import PairList, read_lfw
 from frfw.data.layouts.common import collect, inside, number, read_lines, with_suffix
 from frfw.errors import FrfwError, nearest
+from frfw.evaluation.identities import linked
 
 _TRUE, _FALSE = ("1", "true", "same", "yes"), ("0", "false", "different", "diff", "no")
 
@@ -72,8 +74,8 @@ def read_pair_embeddings(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError) as error:
-        raise FrfwError(f"{path} is no .npz of plain arrays: {error}") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise FrfwError(f"{path} is no .npz of plain arrays: {error or 'it is cut off'}") from error
     if "embeddings_a" in arrays and "embeddings_b" in arrays:
         a, b = arrays["embeddings_a"], arrays["embeddings_b"]
         if a.ndim != 2 or a.shape != b.shape:
@@ -89,18 +91,26 @@ def read_pair_embeddings(path: Path) -> dict[str, Any]:
             f"{path}: embeddings {embeddings.shape}, pairs {pairs.shape}, same {same.shape}; "
             "need (M, D), (P, 2), (P,)"
         )
+    if not np.isin(same, (0, 1)).all():
+        raise FrfwError(f"{path}: same holds {same[~np.isin(same, (0, 1))][0]}; need 0 and 1")
+    if "identity" in arrays and arrays["identity"].shape != embeddings.shape[:1]:
+        raise FrfwError(
+            f"{path}: identity has shape {arrays['identity'].shape}, not {embeddings.shape[:1]}"
+        )
     if pairs.size and (pairs.min() < 0 or pairs.max() >= len(embeddings)):
         raise FrfwError(f"{path}: pairs name rows outside 0..{len(embeddings) - 1}")
     for key in ("fold", "group"):
         if key in arrays and arrays[key].shape != same.shape:
             raise FrfwError(f"{path}: {key} has shape {arrays[key].shape}, not {same.shape}")
+    pairs, same = pairs.astype(np.int64), same.astype(bool)
+    who = arrays.get("identity")
     return {
         "embeddings": embeddings,
-        "pairs": pairs.astype(np.int64),
-        "same": same.astype(bool),
+        "pairs": pairs,
+        "same": same,
         "folds": arrays.get("fold", 10),
         "groups": arrays["group"].astype(str) if "group" in arrays else None,
-        "identities": arrays.get("identity"),
+        "identities": linked(len(embeddings), pairs[same]) if who is None else who,
     }
 
 

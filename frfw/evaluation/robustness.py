@@ -17,7 +17,7 @@ from frfw.evaluation.changes import Change, chosen_changes
 from frfw.evaluation.extraction import Embed, Extraction, extract
 from frfw.evaluation.images import ImageList
 from frfw.evaluation.pairs import PairSet
-from frfw.evaluation.sets import embed_pairs
+from frfw.evaluation.sets import embed_pairs, own_folds
 from frfw.evaluation.table import percent, text_table
 from frfw.evaluation.verification import verify
 
@@ -63,6 +63,7 @@ def robustness(
 
     Args:
         embed: as `evaluate_sets` takes it; call on every rank.
+        folds: of sets that do not bring their own.
         changes: names out of `frfw.evaluation.changes.CHANGES`; None: all.
         cache: where embeddings are looked up and kept, those of changed images too.
 
@@ -71,8 +72,7 @@ def robustness(
     """
     if pairs.images is None:
         raise FrfwError(f"{pairs.name}: robustness needs images, and these pairs are embeddings")
-    if np.ndim(pairs.folds):
-        folds = pairs.folds
+    folds = own_folds(pairs, folds)
     used = np.unique(pairs.pairs if both else pairs.pairs[:, 1])
     images = ImageList([pairs.images.items[i] for i in used], pairs.images.where)
     clean = embed_pairs(embed, pairs, how, cache)

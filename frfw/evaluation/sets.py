@@ -122,7 +122,7 @@ def score_pairs(
 ) -> VerificationResult:
     """Score a pair set from the (M, D) embeddings of its images: figures, groups, intervals."""
     name = name or pairs.name
-    own = pairs.folds if np.ndim(pairs.folds) else (pairs.folds if pairs.folds != 10 else folds)
+    own = own_folds(pairs, folds)
     left, right = (embeddings[pairs.pairs[:, side]] for side in (0, 1))
     try:
         result = verify(left, right, pairs.same, own, name=name)
@@ -135,8 +135,13 @@ def score_pairs(
         result.intervals = bootstrap_intervals(result, who, bootstrap, seed)
         result.details["bootstrap"] = {"samples": bootstrap, "seed": seed}
     for group in np.unique(pairs.groups).tolist() if pairs.groups is not None else ():
-        result.groups[group] = _group(pairs, left, right, group, bootstrap, seed)
+        result.groups[group] = _group(pairs, left, right, group, own, bootstrap, seed)
     return result
+
+
+def own_folds(pairs: PairSet, folds: int) -> int | NDArray[np.int64]:
+    """Return the set's own folds where it brings some, else `folds`."""
+    return pairs.folds if np.ndim(pairs.folds) or pairs.folds != 10 else folds
 
 
 def pair_identities(pairs: PairSet) -> NDArray[np.int64]:
@@ -151,12 +156,13 @@ def _group(
     left: NDArray[np.floating],
     right: NDArray[np.floating],
     group: str,
+    folds: int | NDArray[np.int64],
     bootstrap: int,
     seed: int,
 ) -> dict[str, Any]:
     """Score one group on its own: its own folds choose its own threshold, as RFW does."""
     inside = pairs.groups == group
-    own = np.asarray(pairs.folds)[inside] if np.ndim(pairs.folds) else int(pairs.folds)
+    own = np.asarray(folds)[inside] if np.ndim(folds) else folds
     try:
         result = verify(left[inside], right[inside], pairs.same[inside], own, name=group)
     except FrfwError as error:  # a group of one kind of pairs, say, has no error rates

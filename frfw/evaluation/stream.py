@@ -60,9 +60,10 @@ class ScoreStream:
         curve = curve or self.rates()
         at = int(np.searchsorted(curve.far, target * (1 + 1e-12), "right")) - 1
         note = "" if target * count >= 1 else f"{count} impostors: FAR {target:g} here means none"
-        return OperatingPoint(
-            target, float(curve.tar[at]), float(curve.thresholds[at]), float(curve.far[at]), note
-        )
+        threshold = float(curve.thresholds[at])
+        if at == 0 and len(curve.thresholds) > 1:  # nothing is accepted: just above all scores
+            threshold = float(np.nextafter(curve.thresholds[1], np.inf))
+        return OperatingPoint(target, float(curve.tar[at]), threshold, float(curve.far[at]), note)
 
     def result(self, name: str, targets: tuple[float, ...]) -> StreamResult:
         """Return the figures, with a ROC thinned to some hundred points."""

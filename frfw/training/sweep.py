@@ -36,7 +36,7 @@ class SweepCallback(Callback):
         write_csv(rows, folder / "sweep.csv")
         print_table(rows, folder)
         write_comparison(folder)
-        _failed_jobs[:] = [r["job"] for r in rows if r["status"] == "failed"]
+        _failed_jobs[:] = [r["job"] for r in rows if r["status"] in ("failed", "diverged")]
 
 
 def swept_keys(overrides: list[str]) -> list[str]:

@@ -300,3 +300,23 @@ def test_unknown_options_are_named(pair_csv):
         load_pairs({"path": str(pair_csv), "excude": "p00"})
     with pytest.raises(FrfwError, match="Did you mean 'lfw'"):
         load_pairs({"path": str(Path(pair_csv).parent), "layout": "lwf"})
+
+
+def test_embedding_files_that_are_damaged(tmp_path):
+    rows, same = np.eye(6, dtype=np.float32), np.array([True, False, True])
+    whole = tmp_path / "whole.npz"
+    np.savez(whole, embeddings_a=rows[:3], embeddings_b=rows[3:], same=same)
+    found = load_pairs(whole)
+    # Without names, the two images of a genuine pair are one person.
+    assert found.identities[0] == found.identities[3] != found.identities[4]
+    for name, data in (("cut", whole.read_bytes()[:300]), ("empty", b"")):
+        (tmp_path / f"{name}.npz").write_bytes(data)
+        with pytest.raises(FrfwError, match=r"is no \.npz of plain arrays"):
+            load_pairs(tmp_path / f"{name}.npz")
+    given = {"embeddings": rows, "pairs": [[0, 1], [2, 3], [4, 5]], "same": same}
+    np.savez(tmp_path / "who.npz", **given, identity=[1, 2])
+    with pytest.raises(FrfwError, match="identity has shape"):
+        load_pairs(tmp_path / "who.npz")
+    np.savez(tmp_path / "kinds.npz", **{**given, "same": [0, 1, 7]})
+    with pytest.raises(FrfwError, match="same holds 7; need 0 and 1"):
+        load_pairs(tmp_path / "kinds.npz")

@@ -65,6 +65,8 @@ def test_robustness_of_a_set(pair_csv, tmp_path):
     assert result.rows[-1]["auc"] <= result.clean["auc"]
     assert [row["strength"] for row in result.rows[:4]] == [0.5, 1, 2, 3]
     assert "occlusion" in robustness_table(result)
+    with pytest.raises(FrfwError, match="fold"):  # what evaluation.folds says is heeded
+        robustness(embed, pairs, how, changes=["blur"], folds=1)
     cache = EmbeddingCache(tmp_path / "cache", "model", "preprocessing")
     for _ in range(2):
         kept = robustness(embed, pairs, how, changes=["blur", "occlusion"], cache=cache)

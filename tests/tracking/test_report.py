@@ -141,7 +141,12 @@ def test_result_table_marks_best_spread_and_diverged(sweep):
 def test_paired_test_takes_shared_seeds_and_all_where_there_are_none(tmp_path):
     def setting(**folds):
         runs = [
-            Run(tmp_path, {"seed": seed}, evaluation={"lfw": {"fold_accuracies": values}})
+            Run(
+                tmp_path,
+                {"seed": seed},
+                evaluation={"lfw": {"fold_accuracies": values}},
+                result={"status": "finished"},
+            )
             for seed, values in folds.items()
         ]
         return Setting({}, runs)
@@ -192,6 +197,24 @@ def test_a_search_is_drawn_as_dots_and_ranked(make_run, tmp_path):
     order = re.findall(r"<td>(?:arcface|curricular), m ([\d.]+)", page)[:10]
     assert order[0] == f"{0.2 + 0.0371 * 8:g}"  # the best that was not pruned
     assert set(order[-2:]) == {f"{0.2 + 0.0371 * 3:g}", f"{0.2 + 0.0371 * 9:g}"}
+
+
+def test_only_finished_runs_count_and_lost_lines_are_marked(make_run, tmp_path):
+    """A run that was stopped is no part of a mean; a loss that always diverged keeps its cross."""
+    for m in (0.3, 0.5):
+        for seed in (1, 2):
+            make_run(tmp_path / f"a-{m}-{seed}", "curricular", m, seed, steps=80, full=False)
+            make_run(tmp_path / f"b-{m}-{seed}", "arcface", m, seed, steps=80, full=False,
+                     diverges=True)  # fmt: skip
+    result = tmp_path / "a-0.3-2" / "result.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"status": "stopped"}))
+    compared = settings(find_runs([tmp_path]))
+    counts = {s.label: (len(s.good), len(s.lost)) for s in compared}
+    assert counts["curricular, m 0.3"] == (1, 0)
+    assert counts["arcface, m 0.3"] == (0, 2)
+    chart = next(c for c in accuracy_by_key(compared, ["lfw"]) if c.title.endswith("loss.m"))
+    assert sorted(told for told, _, _ in chart.legend) == ["arcface", "curricular"]
+    assert "a run diverged or failed" in chart.note
 
 
 def test_a_swept_word_stands_beside_the_numbers(make_run, tmp_path):

@@ -59,12 +59,12 @@ def _by_key(compared: list[Setting], key: str, name: str) -> Chart | None:
         elif len(setting.accuracies(name)) and setting.keys.get(key) is not None:
             levels.append(setting)
     levels = levels if len(lines) + len(levels) <= SERIES else []
-    lines = {k: v for k, v in lines.items() if any(len(s.accuracies(name)) for s in v)}
+    lines = {k: v for k, v in lines.items() if any(len(s.accuracies(name)) or s.lost for s in v)}
     several = any(sum(len(s.accuracies(name)) > 0 for s in v) > 1 for v in lines.values())
     if not several or len(lines) > SERIES:
         return _scatter(compared, key, name)
     lost = [(i, s) for i, found in enumerate(lines.values()) for s in found
-            if len(s.good) < len(s.runs)]  # fmt: skip
+            if s.lost]  # fmt: skip
 
     def plot(axes: Axes) -> None:
         places = sorted({s.keys[key] for found in lines.values() for s in found})
@@ -133,7 +133,7 @@ def _dots(compared: list[Setting], name: str) -> Chart | None:
         axes.grid(axis="x", visible=True)
         percent_axis(axes, "x")
 
-    lost = any(len(s.good) < len(s.runs) for s in compared)
+    lost = any(s.lost for s in compared)
     note = "Mean over seeds, ± standard deviation; small dots are single runs."
     note += " ×: a run diverged or failed." if lost else ""
     return draw(f"{figure_on(compared, name)} by setting", plot, note=note,
@@ -184,6 +184,8 @@ def _errorbars(
     axes: Axes, found: list[Setting], key: str, name: str, index: int, shift: float
 ) -> None:
     found = [s for s in found if len(s.accuracies(name))]
+    if not found:  # every run of this line was lost
+        return
     x = np.array([s.keys[key] for s in found]) + shift
     values = [s.accuracies(name) for s in found]
     mean = np.array([v.mean() for v in values])

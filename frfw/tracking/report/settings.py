@@ -47,7 +47,13 @@ class Setting:
 
     @property
     def good(self) -> list[Run]:
-        return [r for r in self.runs if r.status not in ("diverged", "failed", "pruned")]
+        """The runs that came to their end: only these count in means and tests."""
+        return [r for r in self.runs if r.status == "finished"]
+
+    @property
+    def lost(self) -> list[Run]:
+        """The runs that a cross marks."""
+        return [r for r in self.runs if r.status in ("diverged", "failed")]
 
     def accuracies(self, name: str) -> np.ndarray:
         """Return what every run that came to its end scored on a set (`Run.score`)."""
