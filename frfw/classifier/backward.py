@@ -89,11 +89,18 @@ class BackwardPass:
         row = (self.of_lse * scale * shift.exp())[:, None]
         if sweep.kept is not None:
             weight, operand, inverse = sweep.prepare(tile, first=False)
-            return sweep.kept_tile(tile), row, weight, operand, inverse
-        raw = sweep.fuses
+            return sweep.kept[tile.index], row, weight, operand, inverse
+        kernels = self.head.kernels
+        raw = sweep.fuses and kernels.compiled
         cos, best, weight, operand, inverse = sweep.cosines(tile, first=False, raw=raw)
+        if raw:
+            entries, weights = sweep.entries(tile, cos, inverse), sweep.column_weights(tile)
+            if kernels.factors(entries, weights, largest):
+                return cos, row, weight, operand, inverse
+            if entries.inverse is not None:
+                cos *= inverse
         out = cos if best is None else sweep.buffer(cos.shape[1] * sweep.centres)
-        sweep.weigh(tile, cos, best, inverse, out, raw, largest)
+        sweep.weigh(tile, cos, best, inverse, out, largest)
         return out, row, weight, operand, inverse
 
     def _add_targets(self, tile: Tile, gradient: Tensor) -> None:

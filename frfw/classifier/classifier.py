@@ -19,11 +19,10 @@ from frfw.classifier.rows import class_range, initial_rows
 from frfw.classifier.sampling import Active, ClassSampler
 from frfw.classifier.settings import Settings
 from frfw.classifier.tiled import TiledSoftmax
+from frfw.classifier.unit import unit_length
 from frfw.classifier.update import FusedSGD, SampledRows
 from frfw.errors import FrfwError
 from frfw.losses import Formula, Samples, widen
-
-_ZERO = 1e-12  # a norm below has no direction
 
 Weighting = Callable[..., Tensor]
 
@@ -110,10 +109,10 @@ class Classifier(nn.Module):
     def _forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         sizes = agree(embeddings, labels, self.dim, self.classes, self.exchange, self.check_finite)
         x = widen(embeddings, self.weight.dtype)
-        norm = torch.linalg.vector_norm(x, dim=1)
         if self.formula.geometry == "cosine":
-            # A zero embedding has no direction to turn: all its cosines are 0, and no gradient.
-            x = (x / norm.clamp_min(_ZERO)[:, None]).masked_fill((norm < _ZERO)[:, None], 0)
+            x, norm = unit_length(x)
+        else:
+            norm = torch.linalg.vector_norm(x, dim=1)
         softmax = self.softmax(x, labels, sizes)
         cos = softmax.target_cos
         self._observe(cos, norm, sizes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 import warnings
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,24 @@ from torch import Tensor
 from frfw.losses import Formula
 
 _NEVER = -1e30  # stands for a target among the negatives: e^{s (this - m)} is 0
+
+
+class Entries(NamedTuple):
+    """A tile's products and what is needed to make N of them.
+
+    Attributes:
+        raw: (B, c) products x W.
+        inverse: (c,) 1 / |W|, or None where `raw` is the cosine.
+        column: (B, 1) int32 column of each row's target, outside [0, c) if not here.
+        threshold: (B, 1) of the formula.
+        scale: s, or (B, 1).
+    """
+
+    raw: Tensor
+    inverse: Tensor | None
+    column: Tensor
+    threshold: Tensor
+    scale: float | Tensor
 
 
 class Kernels:
@@ -33,58 +52,49 @@ class Kernels:
         self.formula = formula
         self.compiled = compiled and _has_slope(formula)
         if self.compiled:
-            # Two loops, not one: the largest of a row is needed before its exponentials.
-            self.row_largest: Callable[..., Tensor] = _compile(_row_largest)
-            self.exponentials: Callable[..., Tensor] = _compile(_exponentials)
+            self.first: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = _compile(_first)
+            self.again: Callable[..., Tensor] = _compile(_again)
             self.radial: Callable[..., None] = _compile(_remove_radial)
 
-    def tile(
-        self,
-        raw: Tensor,
-        inverse: Tensor | None,
-        column: Tensor,
-        threshold: Tensor,
-        scale: float | Tensor,
-        weights: Tensor | None,
-        reference: Tensor | None,
-        with_slope: bool,
-    ) -> tuple[Tensor, Tensor] | None:
-        """Turn a tile of products x W into factors of the gradient, in place, with row sums.
+    def forward(
+        self, entries: Entries, weights: Tensor | None, with_slope: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """Largest N of each row of a tile, the sums of its exponentials, and its factors.
 
         Args:
-            raw: (B, c) products; with `with_slope` overwritten by w e^{s (N - m)} dN/dcos / |W|.
-            inverse: (c,) 1 / |W|, or None where `raw` is the cosine.
-            column: (B, 1) int32 column of each row's target, outside [0, c) if not here.
-            threshold: (B, 1) of the formula.
-            scale: s, or (B, 1).
+            entries: the tile; its products x W are not changed.
             weights: (c,) factor w of each column, or None.
-            reference: (B, 1) m, or None: each row's largest N.
+            with_slope: also return the factors.
 
         Returns:
-            m (B, 1) and row sums (B,) of w e^{s (N - m)}; None if this cannot be compiled here.
+            m (B,), row sums (B,) of w e^{s (N - m)}, and w e^{s (N - m)} dN/dcos / |W| (B, c) or
+            None; None if this cannot be compiled here.
         """
+        return self._try(lambda: self.first(self.formula, *entries, weights, with_slope))
+
+    def factors(self, entries: Entries, weights: Tensor | None, reference: Tensor) -> bool:
+        """Put the factors that `forward` returned for m = `reference` (B,) in the products' place.
+
+        Returns:
+            Whether this could be compiled here; if not, nothing is changed.
+        """
+        done = self._try(lambda: self.again(self.formula, *entries, weights, reference[:, None]))
+        return done is not None
+
+    def _try(self, kernel: Callable[[], Any]) -> Any:
+        """What the kernel returns; None if it cannot be compiled."""
         if not self.compiled:
             return None
         try:
-            if reference is None:
-                reference = self.row_largest(self.formula, raw, inverse, column, threshold)
-            sums = self.exponentials(
-                self.formula, raw, inverse, column, threshold, scale, weights, reference, with_slope
-            )
+            return kernel()
         except Exception as error:
             self._give_up(error)
             return None
-        return reference, sums
 
     def remove_radial(self, gradient: Tensor, weight: Tensor, inverse: Tensor) -> None:
         """In place: the part of each row's gradient along its centre, which moves no cosine."""
-        if self.compiled:
-            try:
-                self.radial(gradient, weight, inverse)
-                return
-            except Exception as error:
-                self._give_up(error)
-        _remove_radial(gradient, weight, inverse)
+        if self._try(lambda: (self.radial(gradient, weight, inverse),)) is None:
+            _remove_radial(gradient, weight, inverse)
 
     def _give_up(self, error: Exception) -> None:
         # A formula's own mistakes show again, as themselves, in the plain operations.
@@ -119,25 +129,35 @@ def _negatives(formula, raw, inverse, column, threshold):
     return cos, torch.where(own, _NEVER, value)
 
 
-def _row_largest(formula, raw, inverse, column, threshold):
-    return _negatives(formula, raw, inverse, column, threshold)[1].amax(1, keepdim=True)
-
-
-def _exponentials(
-    formula, raw, inverse, column, threshold, scale, weights, reference, with_slope: bool
-):
+def _first(formula, raw, inverse, column, threshold, scale, weights, with_slope: bool):
+    # The factors are a tensor of their own, not written over `raw`: only then does the compiler
+    # go over a row of both loops, the largest and the exponentials, while it is in the cache.
     cos, value = _negatives(formula, raw, inverse, column, threshold)
+    largest = value.amax(1, keepdim=True)
+    weight, factors = _weigh(
+        formula, cos, value, inverse, threshold, scale, weights, largest, with_slope
+    )
+    return largest[:, 0], weight.sum(1), factors
+
+
+def _again(formula, raw, inverse, column, threshold, scale, weights, reference):
+    cos, value = _negatives(formula, raw, inverse, column, threshold)
+    raw.copy_(_weigh(formula, cos, value, inverse, threshold, scale, weights, reference, True)[1])
+    return raw
+
+
+def _weigh(formula, cos, value, inverse, threshold, scale, weights, reference, with_slope: bool):
     weight = torch.exp(scale * (value - reference))
     if weights is not None:
         weight = weight * weights
-    sums = weight.sum(1)
-    if with_slope:
-        if not formula.identity_negatives:
-            weight = weight * formula.negatives_slope(cos, threshold)
-        if inverse is not None:
-            weight = weight * inverse
-        raw.copy_(weight)
-    return sums
+    if not with_slope:
+        return weight, None
+    factors = weight
+    if not formula.identity_negatives:
+        factors = factors * formula.negatives_slope(cos, threshold)
+    if inverse is not None:
+        factors = factors * inverse
+    return weight, factors
 
 
 def _remove_radial(gradient: Tensor, weight: Tensor, inverse: Tensor) -> None:

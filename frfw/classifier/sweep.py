@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from frfw.classifier.backward import BackwardPass
 from frfw.classifier.block import Rows, exponentials
+from frfw.classifier.forward import ForwardPass
+from frfw.classifier.kernels import Entries
 from frfw.classifier.products import Products
 from frfw.classifier.statistics import TileStatistics
 from frfw.classifier.tiles import Tile, Tiling, plan_tiles
@@ -53,7 +55,8 @@ class TileSweep:
         self.plan, self.tiling = plan, Tiling(plan, self.classes, self.local)
         wanted = any(t.requires_grad for t in (x, head.weight))
         self.needs_gradient = wanted and torch.is_grad_enabled()
-        self.of_lse, self.kept = None, None
+        self.of_lse: Tensor | None = None
+        self.kept: list[Tensor] | None = None  # each tile's factors, from forward to backward
         self.inverse = None if self.linear else self.x.new_empty(self.classes * self.centres)
         self._scratch: Tensor | None = None
 
@@ -130,28 +133,29 @@ class TileSweep:
 
     def target_cosines(self) -> Tensor:
         """(B,) cosine of this process's samples to their own centres, in full precision."""
-        here = self.local >= 0
-        held = (
-            self.local.clamp_min(0)
-            if self.active is None
-            else self.active.classes[self.local.clamp_min(0)]
-        )
-        rows = held[:, None] * self.centres + torch.arange(self.centres, device=held.device)
-        centres = self.weight[rows]  # (B, K, D)
-        cos = torch.einsum("bd,bkd->bk", self.x, centres)
-        if self.linear:
-            cos = cos + self.bias.detach()[held][:, None]
-            self.target_inverse = None
+        place = self.local.clamp_min(0)
+        held = place if self.active is None else self.active.classes[place]
+        if self.centres == 1:
+            centres, best = self.weight[held], torch.zeros_like(held)  # (B, D)
+            cos, inverse = self._own_cosine(self.x, centres, held)
         else:
-            inverse = 1 / torch.linalg.vector_norm(centres, dim=2).clamp_min(1e-12)
-            cos = cos * inverse
-        cos, best = cos.max(1)
-        pick = torch.arange(len(best), device=best.device)
-        self.target_weight = centres[pick, best]
-        if not self.linear:
-            self.target_inverse = inverse[pick, best]
-        self.target_best = best
-        return self.total_own(torch.where(here, cos, 0.0))
+            rows = held[:, None] * self.centres + torch.arange(self.centres, device=held.device)
+            every = self.weight[rows]  # (B, K, D)
+            cos, inverse = self._own_cosine(self.x[:, None], every, held[:, None])
+            cos, best = cos.max(1)
+            pick = torch.arange(len(best), device=best.device)
+            centres = every[pick, best]
+            inverse = None if inverse is None else inverse[pick, best]
+        self.target_weight, self.target_inverse, self.target_best = centres, inverse, best
+        return self.total_own(torch.where(self.local >= 0, cos, 0.0)) if self.spread else cos
+
+    def _own_cosine(self, x: Tensor, centres: Tensor, held: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Cosines of embeddings and centres (..., D), and 1 / |W|, None if linear."""
+        cos = (x * centres).sum(-1)
+        if self.linear:
+            return cos + self.bias.detach()[held], None
+        inverse = torch.linalg.vector_norm(centres, dim=-1).clamp_min_(1e-12).reciprocal_()
+        return cos * inverse, inverse
 
     # Forward
 
@@ -174,25 +178,14 @@ class TileSweep:
 
     def log_sum_exp(self) -> Tensor:
         """(B,) of this process's rows: log of the sum over the other classes of e^{s N_j}."""
-        keep = self.plan.keep and self.needs_gradient
-        width, count = self.centres, len(self.x)
-        if keep:
-            self.kept = self.x.new_empty(count * self.classes * width)
-        self.largest = self.x.new_empty(self.tiling.count, count)
-        sums = torch.empty_like(self.largest)
-        totals = torch.empty_like(self.largest) if self.rows.total else None
-        for tile in self.tiling:
-            out = self.kept_tile(tile) if keep else None
-            raw = self.fuses and self.seen is None
-            cos, best, _, _, inverse = self.cosines(tile, out, raw=raw)
-            if self.seen is not None:
-                self.seen.add(cos, (tile.samples, tile.targets))
-            self.largest[tile.index], sums[tile.index], with_n = self.weigh(
-                tile, cos, best, inverse, out, raw, None
-            )
-            if totals is not None:
-                totals[tile.index] = with_n
+        sums, totals = ForwardPass(self).run()
         return self._join(sums, totals)
+
+    def entries(self, tile: Tile, raw: Tensor, inverse: Tensor | None) -> Entries:
+        """What a compiled kernel needs of a tile."""
+        column = (self.columns - tile.start)[:, None]
+        given = None if self.products.rounds else inverse
+        return Entries(raw, given, column, self.rows.threshold, self.rows.scale)
 
     def weigh(
         self,
@@ -201,7 +194,6 @@ class TileSweep:
         best: Tensor | None,
         inverse: Tensor | None,
         out: Tensor | None,
-        raw: bool,
         reference: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Turn a tile's cosines into factors of the gradient, written to `out`; None: no gradient.
@@ -211,24 +203,9 @@ class TileSweep:
             times N if they are wanted.
         """
         rows, weights = self.rows, self.column_weights(tile)
-        if raw:
-            found = self.head.kernels.tile(
-                cos,
-                None if self.products.rounds else inverse,
-                (self.columns - tile.start)[:, None],
-                rows.threshold,
-                rows.scale,
-                weights,
-                None if reference is None else reference[:, None],
-                out is not None,
-            )
-            if found is not None:
-                return found[0][:, 0], found[1], None
-            if inverse is not None and not self.products.rounds:
-                cos *= inverse
         largest, sums = self.x.new_empty(len(self.x)), self.x.new_empty(len(self.x))
         totals = torch.empty_like(sums) if rows.total else None
-        for block in tile.blocks:
+        for block in self.tiling.blocks(tile):
             part = block.rows
             given = None if reference is None else reference[part, None]
             values = exponentials(
@@ -240,11 +217,6 @@ class TileSweep:
         if out is not None:
             self.place(cos, best, inverse, out)
         return largest, sums, totals
-
-    def kept_tile(self, tile: Tile) -> Tensor:
-        """The tile's part of the buffer that is kept for backward, (B, c * K)."""
-        low, high = (edge * self.centres * len(self.x) for edge in (tile.start, tile.stop))
-        return self.kept[low:high].view(len(self.x), -1)
 
     def column_weights(self, tile: Tile) -> Tensor | None:
         """(c,) how many classes each sampled one stands for; None: one."""

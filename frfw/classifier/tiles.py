@@ -113,14 +113,12 @@ class Tile:
     """Classes [start, stop) of those computed here, number `index` of the tiles.
 
     Attributes:
-        blocks: its blocks of rows.
         samples, targets: the rows whose class is in this tile, and their class minus `start`.
     """
 
     index: int
     start: int
     stop: int
-    blocks: list[Block]
     samples: Tensor
     targets: Tensor
 
@@ -138,11 +136,11 @@ class Tiling:
         self.plan, self.classes = plan, classes
         self.count = -(-classes // plan.classes)
         self.batch = len(local)
-        self.blocks = -(-self.batch // plan.rows)
+        self.row_blocks = -(-self.batch // plan.rows)
         row = torch.arange(self.batch, device=local.device)
-        cell = (local // plan.classes) * self.blocks + row // plan.rows
-        cell, order = torch.sort(torch.where(local >= 0, cell, self.count * self.blocks))
-        edges = torch.arange(self.count * self.blocks + 1, device=local.device)
+        cell = (local // plan.classes) * self.row_blocks + row // plan.rows
+        cell, order = torch.sort(torch.where(local >= 0, cell, self.count * self.row_blocks))
+        edges = torch.arange(self.count * self.row_blocks + 1, device=local.device)
         # The only wait for the device: where each block's targets begin.
         self.edges: list[int] = torch.searchsorted(cell, edges).tolist()
         self.order, self.local = order, local[order]
@@ -151,22 +149,19 @@ class Tiling:
         for index in range(self.count):
             start = index * self.plan.classes
             stop = min(start + self.plan.classes, self.classes)
-            low = self.edges[index * self.blocks]
-            high = self.edges[(index + 1) * self.blocks]
+            low = self.edges[index * self.row_blocks]
+            high = self.edges[(index + 1) * self.row_blocks]
             targets = self.local[low:high] - start if high > low else self.local[low:high]
-            yield Tile(
-                index, start, stop, self._blocks(index, start), self.order[low:high], targets
-            )
+            yield Tile(index, start, stop, self.order[low:high], targets)
 
-    def _blocks(self, index: int, start: int) -> list[Block]:
-        found = []
-        for number in range(self.blocks):
+    def blocks(self, tile: Tile) -> Iterator[Block]:
+        """The blocks of rows of a tile."""
+        for number in range(self.row_blocks):
             first = number * self.plan.rows
             rows = slice(first, min(first + self.plan.rows, self.batch))
-            low = self.edges[index * self.blocks + number]
-            high = self.edges[index * self.blocks + number + 1]
+            low = self.edges[tile.index * self.row_blocks + number]
+            high = self.edges[tile.index * self.row_blocks + number + 1]
             own = None
             if high > low:
-                own = (self.order[low:high] - first, self.local[low:high] - start)
-            found.append(Block(rows, own))
-        return found
+                own = (self.order[low:high] - first, self.local[low:high] - tile.start)
+            yield Block(rows, own)
