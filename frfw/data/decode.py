@@ -9,6 +9,7 @@ import simplejpeg
 from frfw.errors import FrfwError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+_THREE_COLOURS = ("YCbCr", "Gray", "RGB")  # those that libjpeg turns into RGB
 _JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 
 
@@ -55,9 +56,12 @@ def decode_into(data: bytes, out: np.ndarray) -> None:
     scan = data.find(_SCAN)
     if data[:2] == _JPEG and data.rfind(_END) > scan and data.find(b"Exif", 0, scan) < 0:
         try:
-            if simplejpeg.decode_jpeg(data, "RGB", buffer=out).shape == out.shape:
+            # Asked first: simplejpeg loses 4 KB with every image that is larger than its buffer.
+            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+            if (height, width, 3) == out.shape and colours in _THREE_COLOURS:
+                simplejpeg.decode_jpeg(data, "RGB", buffer=out)
                 return
-        except ValueError:  # larger than `out`, CMYK, or damaged: OpenCV has the word
+        except ValueError:  # damaged: OpenCV has the word
             pass
     out[...] = decode(data, len(out))
 
