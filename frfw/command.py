@@ -103,9 +103,9 @@ def _compose_and_call(
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from frfw.overrides import explain
+    from frfw.overrides import explain, renamed
 
-    sys.argv[1:] = in_hydras_order(sys.argv[1:], flags)
+    sys.argv[1:] = in_hydras_order(renamed(sys.argv[1:]), flags)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on to us instead of printing
     entry = hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")
 

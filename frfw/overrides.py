@@ -8,8 +8,15 @@ from pathlib import Path
 from frfw.config import config_dir
 from frfw.errors import nearest
 
-# Where somebody may look for a key that another group holds.
-_MOVED = {"loss.warmup": "finetune.warmup"}
+# Keys that may be written under another group's name too: the warm-up is the loss's, but only
+# fine-tuning uses it, and there it is once for all losses.
+_ALIASES = {f"loss.{key}": f"finetune.{key}" for key in ("warmup", "warmup_m", "warmup_s")}
+
+
+def renamed(arguments: list[str]) -> list[str]:
+    """Replace alias keys of a command line's overrides by the keys that they stand for."""
+    parts = [argument.partition("=") for argument in arguments]
+    return [_ALIASES.get(name, name) + equals + value for name, equals, value in parts]
 
 
 def explain(error: Exception, config_name: str, arguments: list[str]) -> str:
@@ -41,7 +48,7 @@ def _explain_choice(missing: str, options: object) -> str:
 def _explain_key(key: str, config_name: str, arguments: list[str]) -> str:
     groups = [p.name for p in config_dir().iterdir() if p.is_dir()]
     known = [*composed_keys(config_name, _other_overrides(key, arguments)), *groups]
-    hint = f" Did you mean '{_MOVED[key]}'?" if key in _MOVED else nearest(key, known)
+    hint = nearest(key, known)
     if not hint and "." in key:  # the last part alone may be the right name in another group
         leaves = {name.rpartition(".")[2]: name for name in known}
         hint = nearest(key.rpartition(".")[2], leaves)

@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from frfw import command
 from frfw.config import config_dir
 from frfw.errors import FrfwError, nearest
-from frfw.overrides import composed_keys, explain
+from frfw.overrides import composed_keys, explain, renamed
 
 
 def refusal(config: str, *overrides: str) -> str:
@@ -60,3 +60,8 @@ def test_nearest_is_silent_without_a_likely_name():
 def test_errors_are_one_line():
     assert command.one_line(FrfwError("a\n  b")) == "a b"
     assert command.one_line(KeyError("x")).startswith("KeyError: 'x'")
+
+
+def test_aliases():
+    given = ["loss.warmup=0.1,0.2", "-m", "loss=arcface", "loss.m=0.5", "name=loss.warmup"]
+    assert renamed(given) == ["finetune.warmup=0.1,0.2", *given[1:]]

@@ -13,6 +13,7 @@ from frfw.classifier import create_classifier
 from frfw.data import Preprocessing, create_order, open_source
 from frfw.errors import FrfwError
 from frfw.losses import create_embedding_loss, create_weighting, embedding_loss_names
+from frfw.training import head_memory
 from frfw.training.batch_plan import BatchPlan, plan_batches
 from frfw.training.batches import Batches, Phase
 from frfw.training.batchnorm import synchronise
@@ -162,6 +163,7 @@ def build_model(
             )
         extra_name, extra_options, weight = name, loss, 1.0
     else:
+        head_memory.check(config, dim, classes, ranks)
         head = _classifier(config, name, loss, dim, classes, ranks)
     extra = None
     if extra_name != "none":

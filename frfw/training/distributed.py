@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from frfw.errors import FrfwError
 from frfw.training.heartbeats import Heartbeats
+from frfw.training.meeting import meet
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,20 @@ def join(device_name: str, timeout_s: float) -> Ranks:
     Args:
         device_name: `auto|cpu|cuda|cuda:N`.
         timeout_s: seconds after which a collective that a rank does not reach is an error.
+
+    Raises:
+        FrfwError: no such device, or a rank that does not come.
     """
     if not under_torchrun() or int(os.environ["WORLD_SIZE"]) == 1:
         return Ranks(device=_prepare(choose_device(device_name)))
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     device = _prepare(choose_device(device_name, local_rank))
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    store = meet(rank, world, timeout_s)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    if not dist.is_initialized():
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
-    rank, world = dist.get_rank(), dist.get_world_size()
-    store = dist.distributed_c10d._get_default_store()
+    dist.init_process_group(
+        backend, store=store, rank=rank, world_size=world, timeout=timedelta(seconds=timeout_s)
+    )
     heartbeats = Heartbeats(store, rank, world, timeout_s)
     return Ranks(rank, world, local_rank, device, heartbeats)
 

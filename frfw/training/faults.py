@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from frfw.training.trainer import Trainer
 
 
+_ROLLBACKS = 3  # to one and the same checkpoint
 _FILES = 50  # at most: fp16 skips a step every so often for days
 
 
@@ -41,6 +42,7 @@ class FaultHandler:
         self._files = 0
         self.lr_factor: float = getattr(trainer, "resumed_lr_factor", 1.0)
         self.rolled_back = False
+        self._back_at = (-1, 0)  # step of the last rollback, how often in a row
 
     def remember(self, step: int, micro_batches: list[Any], found_inf: Tensor) -> None:
         """Keep a step's sample ids until the next time that the counters are read."""
@@ -81,6 +83,7 @@ class FaultHandler:
                 "trainer.rollback_factor=0.5 would go back to the last checkpoint at half the rate"
             )
         path, content, _ = found
+        self._count_rollback(content["counters"]["step"], dump)
         resume.load_into(self._trainer, content, path)
         self.lr_factor *= factor
         self._trainer.guard.streak.zero_()
@@ -89,6 +92,16 @@ class FaultHandler:
         self._trainer.recorder.message(
             f"warning: back to {path} (step {self._trainer.step}), learning rate times {factor}"
         )
+
+    def _count_rollback(self, step: int, dump: str) -> None:
+        """Stop when going back to the same checkpoint did not help: the same data come again."""
+        self._back_at = (step, self._back_at[1] + 1 if self._back_at[0] == step else 1)
+        if self._back_at[1] > _ROLLBACKS:
+            raise Diverged(
+                f"went back to step {step} {_ROLLBACKS} times, down to {self.lr_factor:g} of the "
+                f"learning rate, and the steps after it were not finite each time: "
+                f"{self._likely_cause()}; or the samples themselves: {dump} names them"
+            )
 
     def _likely_cause(self) -> str:
         trainer = self._trainer

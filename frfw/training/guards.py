@@ -44,20 +44,35 @@ class StepGuard:
             buffer.copy_(torch.where(where, before, buffer))
 
 
-def global_norm(gradients: list[Tensor], sharded: list[Tensor], group: object | None) -> Tensor:
-    """L2 norm of all gradients (a float32 scalar): `sharded` ones are summed over the ranks."""
+def global_norm(
+    gradients: list[Tensor], sharded: list[Tensor], loss: Tensor, group: object | None
+) -> tuple[Tensor, Tensor]:
+    """L2 norm of all gradients, and whether it or any rank's loss is not finite.
+
+    One exchange for both, so that all ranks skip a step alike: a loss may be infinite on one rank
+    with gradients that are finite everywhere.
+
+    Args:
+        gradients: which every rank has.
+        sharded: of this rank alone.
+        loss: this rank's, a scalar.
+        group: the ranks, or None.
+
+    Returns:
+        float32 scalars: the norm, and 1 where the step must be skipped, else 0.
+    """
     device = (gradients + sharded)[0].device
     total = torch.zeros((), device=device)
     if gradients:
         total = torch.nn.utils.get_total_norm(gradients).to(device).float() ** 2
-    if sharded or group is not None:
-        part = torch.zeros((), device=device)
-        if sharded:
-            part = torch.nn.utils.get_total_norm(sharded).to(device).float() ** 2
-        if group is not None:
-            torch.distributed.all_reduce(part, group=group)
-        total = total + part
-    return total.sqrt()
+    part = torch.zeros(2, device=device)
+    if sharded:
+        part[0] = torch.nn.utils.get_total_norm(sharded).to(device).float() ** 2
+    part[1] = (~torch.isfinite(loss.detach())).to(part)
+    if group is not None:
+        torch.distributed.all_reduce(part, group=group)
+    norm = (total + part[0]).sqrt()
+    return norm, torch.maximum((~torch.isfinite(norm)).float(), part[1].clamp_max(1))
 
 
 def clip_(gradients: list[Tensor], norm: Tensor, limit: float) -> None:

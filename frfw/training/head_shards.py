@@ -55,8 +55,14 @@ def save(parts: Parts, path: Path) -> str | None:
         return None
     import torch.distributed.checkpoint as dcp  # seconds to import, so only here
 
-    folder = path.with_suffix(".head")
+    # A new name each time: a checkpoint of this step that is there keeps its shards until it is
+    # replaced itself, and `prune` removes what no checkpoint names.
+    folder, number = path.with_suffix(".head"), 1
+    while folder.exists():
+        number += 1
+        folder = path.with_name(f"{path.stem}_{number}.head")
     aside = folder.with_name(f".{folder.name}.tmp")
+    barrier(parts.ranks)  # all have chosen the name
     if parts.ranks.is_main:
         shutil.rmtree(aside, ignore_errors=True)
     barrier(parts.ranks)
@@ -69,7 +75,6 @@ def save(parts: Parts, path: Path) -> str | None:
         ) from error
     barrier(parts.ranks)
     if parts.ranks.is_main:
-        shutil.rmtree(folder, ignore_errors=True)
         os.replace(aside, folder)
         checkpoint.sync_folder(folder.parent)
     return folder.name

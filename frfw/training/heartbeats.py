@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import Any
@@ -29,7 +28,7 @@ class Heartbeats:
     def __init__(self, store: Any, rank: int, world: int, silence_s: float) -> None:
         self._store, self._rank, self._silence = store, rank, silence_s
         self._others = [r for r in range(world) if r != rank]
-        self._prefix = f"frfw/alive/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
+        self._prefix = "alive"
         self._turn = 0
         self._met = threading.Event()  # everyone is at this turn's barrier
         self._met.set()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from frfw.data.survey import quick_check
 from frfw.errors import FrfwError
@@ -29,7 +28,6 @@ def check(trainer: Trainer) -> None:
     rank_checks.self_test(trainer.ranks)
     rank_checks.same_everywhere(trainer.ranks, trainer.config, trainer.parts.dataset.fingerprint)
     labels(trainer)
-    memory(trainer)
     on_main(trainer, folder)
     if trainer.settings["check_data"]:
         on_main(trainer, images)
@@ -69,35 +67,6 @@ def evaluation(trainer: Trainer) -> None:
     sets = trainer.validator.sets
     for line in overlap.warnings(trainer.parts.dataset, Path(path) if path else None, sets):
         trainer.recorder.message(f"warning: {line}")
-
-
-def memory(trainer: Trainer) -> None:
-    """The head with its gradient and optimizer state must fit in what is free."""
-    head = trainer.parts.model.head
-    if head is None:
-        return
-    held = head.weight.numel() * head.weight.element_size()
-    states = 2 if trainer.config["optimizer"]["name"] == "adamw" else 1
-    need = held * (states + (0 if trainer.config["classifier"]["fused_update"] else 1))
-    free = free_bytes(trainer.ranks.device)
-    if free is not None and need > free:
-        raise FrfwError(
-            f"the head of {head.classes} classes needs {need / 2**30:.1f} GiB more for gradient "
-            f"and momentum, {free / 2**30:.1f} GiB are free on {trainer.ranks.device}: see "
-            "python -m frfw.plan, classifier.parallel=sharded, classifier.fused_update=true"
-        )
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """Bytes that are free on the device; None where the system does not say."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        with open("/proc/meminfo") as file:
-            line = next(row for row in file if row.startswith("MemAvailable"))
-        return int(line.split()[1]) * 1024
-    except (OSError, StopIteration):
-        return None
 
 
 def labels(trainer: Trainer) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +14,15 @@ from torch import nn
 from frfw.errors import FrfwError
 from frfw.training.distributed import Ranks, from_all
 
-_PATIENCE_S = 60.0  # for a rank to reach the first collective
-
 
 def self_test(ranks: Ranks) -> None:
-    """Let every rank check in at the store, then sum over all ranks.
+    """Sum over all ranks, before anything depends on such sums.
 
     Raises:
-        FrfwError: names the ranks that did not check in within a minute, or says that the sum is
-            wrong (a broken transport).
+        FrfwError: the sum is wrong: a broken transport.
     """
     if ranks.world == 1:
         return
-    store = dist.distributed_c10d._get_default_store()
-    prefix = f"frfw/self_test/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
-    store.set(f"{prefix}/{ranks.rank}", "here")
-    missing = _missing(store, prefix, ranks.world)
-    if missing:
-        raise FrfwError(
-            f"rank(s) {', '.join(map(str, missing))} of {ranks.world} did not come within "
-            f"{_PATIENCE_S:.0f} s; look at their logs, or at the network between the machines"
-        )
     total = torch.full((1,), float(ranks.rank), device=ranks.device)
     dist.all_reduce(total)
     expected = ranks.world * (ranks.world - 1) / 2
@@ -45,16 +31,6 @@ def self_test(ranks: Ranks) -> None:
             f"a sum over the ranks gave {total.item():g} instead of {expected:g}: "
             "the transport between the processes is broken"
         )
-
-
-def _missing(store: Any, prefix: str, world: int) -> list[int]:
-    deadline = time.monotonic() + _PATIENCE_S
-    missing = list(range(world))
-    while missing and time.monotonic() < deadline:
-        missing = [r for r in missing if not store.check([f"{prefix}/{r}"])]
-        if missing:
-            time.sleep(0.05)
-    return missing
 
 
 def same_everywhere(ranks: Ranks, config: dict[str, Any], data_fingerprint: str) -> None:

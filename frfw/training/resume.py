@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from frfw.errors import FrfwError
-from frfw.training import batchnorm, checkpoint, head_shards
+from frfw.training import abandoned, batchnorm, checkpoint, head_shards, refusal
 from frfw.training.distributed import from_main
 
 if TYPE_CHECKING:
@@ -35,11 +35,15 @@ def prepare_folder(trainer: Trainer) -> None:
     """Make the run folder on rank 0; every rank learns when that was refused."""
     problem = None
     if trainer.ranks.is_main:
+        run = trainer.folder.path
+        problem = refusal.earlier(run) if started_again() else None
         try:
-            resuming = wants_resume(trainer.config)
-            trainer.folder.create(trainer.config, trainer.overrides, resuming)
+            if problem is None:
+                resuming = wants_resume(trainer.config)
+                trainer.folder.create(trainer.config, trainer.overrides, resuming)
         except FrfwError as error:
             problem = str(error)
+            refusal.remember(run, problem)
     problem = from_main(trainer.ranks, problem)
     if problem:
         raise FrfwError(problem)
@@ -141,9 +145,19 @@ def restore(trainer: Trainer, found: Found | None) -> None:
     for line in found.passed_over:
         say(f"warning: passed over: {line}")
     refuse_other_run(trainer, found.content, found.path)
+    load_into(trainer, found.content, found.path)
+    told = None
     if trainer.ranks.is_main:
         trainer.folder.write_config(trainer.config)
-    load_into(trainer, found.content, found.path)
+        told = abandoned.set_aside(
+            trainer.folder.checkpoints, found.path, trainer.step, trainer.best
+        )
+    lines, trainer.best = from_main(trainer.ranks, told)
+    for line in lines:
+        say(line)
+    other = other_keys(found.content["config"], trainer.config)
+    if other:
+        say(f"goes on with other values than the checkpoint's of {', '.join(other)}")
     say(f"resumed from {found.path} at step {trainer.step}")
 
 
@@ -177,6 +191,28 @@ def changed_keys(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
     if OmegaConf.select(before, batch) != OmegaConf.select(after, batch):
         differing.append(batch)
     return differing
+
+
+def other_keys(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Keys whose value a resumed run may change, and did: it goes on otherwise than it began."""
+    before, after = flat(stored), flat(now)
+    return sorted(k for k in after if k in before and before[k] != after[k] and not _own(k))
+
+
+def _own(key: str) -> bool:
+    """Whether a key belongs to the start of a process, not to the training."""
+    return key in ("resume", "name", "runs") or key.startswith(("hydra.", "sweep"))
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{dotted key: value} of a nested config."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _value(config: Any, key: str) -> Any:

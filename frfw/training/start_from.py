@@ -27,7 +27,7 @@ def place_head(trainer: Trainer) -> None:
             parts.backbone,
             parts.dataset,
             parts.preprocessing,
-            start=head.class_range[0],
+            held=head.class_range if parts.head_is_sharded else None,
             rank=ranks.rank,
             world=ranks.world,
         )

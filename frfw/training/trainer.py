@@ -138,7 +138,7 @@ class Trainer:
             set_lr(optimizer, lr)
         self.guard.begin()
         result = parts.forward_backward(micro_batches, self.step)
-        norm, found_inf = self._apply_gradients()
+        norm, found_inf = self._apply_gradients(result.loss)
         self.guard.end(found_inf)
         if parts.ema is not None:
             parts.ema.update(parts.backbone, self.step, found_inf)
@@ -149,15 +149,14 @@ class Trainer:
             self._log(result, lr, norm)
         self.faults.check(logging)
 
-    def _apply_gradients(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clip by the global norm and step all optimizers, unless a gradient is not finite."""
+    def _apply_gradients(self, loss: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clip by the global norm and step all optimizers, unless something is not finite."""
         parts, scaler = self.parts, self.parts.precision.scaler
         if scaler.is_enabled():
             for optimizer in parts.optimizers.values():
                 scaler.unscale_(optimizer)
         plain, sharded = parts.gradient_lists()
-        norm = global_norm(plain, sharded, self.ranks.group if parts.head_is_sharded else None)
-        found_inf = (~torch.isfinite(norm)).float()
+        norm, found_inf = global_norm(plain, sharded, loss, self.ranks.group)
         if self.settings["clip_norm"] is not None:
             clip_(plain + sharded, norm, self.settings["clip_norm"])
         for optimizer in parts.optimizers.values():

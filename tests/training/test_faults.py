@@ -70,6 +70,31 @@ def test_rollback_goes_back_to_the_last_good_checkpoint_at_a_lower_rate(train, c
     assert checkpoint.load(again / "checkpoints" / "last.pt")["counters"]["skipped"] == 0
 
 
+def test_rollbacks_that_do_not_help_end_the_run(train, capsys):
+    train("trainer.steps=3")
+    with pytest.raises(FrfwError, match=r"back to step 3 3 times, down to 0.001 .*names them"):
+        train(*FAR_TOO_HIGH, "trainer.rollback_factor=0.1", "trainer.steps=30")
+    assert capsys.readouterr().out.count("learning rate times 0.1") == 3
+
+
+def test_a_loss_that_is_not_finite_is_enough(train, monkeypatch):
+    """Its gradient may be finite: an infinite constant has none."""
+    from frfw.training.model import FaceModel
+
+    real, calls = FaceModel.loss, []
+
+    def loss(self, embeddings, labels):
+        value = real(self, embeddings, labels)
+        calls.append(1)
+        if len(calls) == 5:
+            value.total = value.total + float("inf")
+        return value
+
+    monkeypatch.setattr(FaceModel, "loss", loss)
+    run = train("trainer.steps=8")
+    assert checkpoint.load(run / "checkpoints" / "last.pt")["counters"]["skipped"] == 1
+
+
 def test_a_bad_batch_is_skipped_and_its_samples_named(train, monkeypatch):
     from frfw.training.model import FaceModel
 

@@ -52,10 +52,12 @@ def test_a_step_with_found_inf_changes_nothing(name):
 
 def test_clipping_uses_the_global_norm():
     gradients = [torch.full((4,), 3.0), torch.full((3,), -4.0)]
-    norm = global_norm(gradients, [], None)
+    norm, bad = global_norm(gradients, [], torch.tensor(1.0), None)
+    assert bad == 0
     assert norm.item() == pytest.approx((9 * 4 + 16 * 3) ** 0.5)
     clip_(gradients, norm, 1.0)
-    assert global_norm(gradients, [], None).item() == pytest.approx(1.0, rel=1e-5)
+    again = global_norm(gradients, [], torch.tensor(1.0), None)[0]
+    assert again.item() == pytest.approx(1.0, rel=1e-5)
 
 
 def test_guard_puts_buffers_back_and_counts():
@@ -68,3 +70,12 @@ def test_guard_puts_buffers_back_and_counts():
         guard.end(torch.tensor(bad))
         assert torch.equal(before, module.running_mean) == bool(bad)
     assert (int(guard.skipped), int(guard.streak)) == (2, 2)
+
+
+def test_a_loss_or_a_gradient_that_is_not_finite_is_found():
+    good, bad = torch.ones(3), torch.tensor([1.0, float("inf")])
+    one, nan = torch.tensor(1.0), torch.tensor(float("nan"))
+    assert global_norm([good], [], nan, None)[1] == 1
+    assert global_norm([good], [bad], one, None)[1] == 1
+    assert global_norm([bad], [], one, None)[1] == 1
+    assert global_norm([good], [good], one, None)[1] == 0

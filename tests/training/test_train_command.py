@@ -212,5 +212,11 @@ def test_names_and_folders_of_runs(train, tmp_path):
     nameless = train("resume=auto")
     assert nameless.returncode == 1
     assert "which run? Add name=NAME" in nameless.stderr
-    other_group = train("loss.warmup=0.1")
-    assert "Did you mean 'finetune.warmup'" in other_group.stderr
+
+
+@pytest.mark.slow
+def test_the_warm_up_of_the_margin_is_a_key_of_the_loss_too(train, tmp_path):
+    done = train("name=a", "loss.warmup=0.5", "loss.warmup_m=0.1")
+    assert done.returncode == 0, done.stderr
+    config = yaml.safe_load((tmp_path / "runs" / "a" / "config.yaml").read_text())
+    assert (config["finetune"]["warmup"], config["finetune"]["warmup_m"]) == (0.5, 0.1)

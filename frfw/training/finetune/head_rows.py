@@ -69,32 +69,37 @@ def class_means(
     preprocessing: Any,
     per_class: int = 20,
     batch_size: int = 128,
+    *,
+    held: tuple[int, int] | None = None,
     rank: int = 0,
     world: int = 1,
 ) -> Tensor:
     """Embed up to `per_class` images of each identity and return the mean directions.
 
-    Ranks share the images; all return the same.
+    Args:
+        held: (start, stop) of the classes wanted here, of which nothing is exchanged (ranks that
+            each hold a range); None: all, for which the ranks share the images.
 
     Returns:
         (classes, dim) float32 on the backbone's device, rows of norm 1; zero rows for identities
         without images.
     """
     parameter = next(backbone.parameters())
-    device, classes = parameter.device, dataset.num_classes
-    chosen = chosen_images(np.asarray(dataset.labels), classes, per_class)
-    mine = np.concatenate([np.empty(0, np.int64), *chosen[rank::world]]).astype(np.int64)
-    sums = torch.zeros(classes, backbone.embedding_dim, device=device)
+    device, (start, stop) = parameter.device, held or (0, dataset.num_classes)
+    chosen = chosen_images(np.asarray(dataset.labels), dataset.num_classes, per_class)
+    share = chosen[start:stop] if held else chosen[rank::world]
+    mine = np.concatenate([np.empty(0, np.int64), *share]).astype(np.int64)
+    sums = torch.zeros(stop - start, backbone.embedding_dim, device=device)
     training = [m for m in backbone.modules() if m.training]
     backbone.eval()
-    labels = torch.from_numpy(np.asarray(dataset.labels, np.int64))
+    labels = torch.from_numpy(np.asarray(dataset.labels, np.int64)) - start
     for indices, images in _image_batches(dataset, mine, batch_size):
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
         x = preprocessing.pixels(pixels, device, torch.contiguous_format)
         sums.index_add_(0, labels[indices].to(device), normalize(backbone(x).float()))
     for module in training:
         module.training = True
-    if world > 1:
+    if world > 1 and not held:
         dist.all_reduce(sums)
     return normalize(sums)
 
@@ -124,7 +129,7 @@ def _image_batches(
 
 
 @torch.no_grad()
-def set_rows(head: nn.Module, means: Tensor, start: int = 0) -> int:
+def set_rows(head: nn.Module, means: Tensor) -> int:
     """Give the head its rows, scaled to the length of freshly drawn ones.
 
     Classes whose mean is zero keep their drawn row. Further sub-centres of a class start near the
@@ -132,8 +137,7 @@ def set_rows(head: nn.Module, means: Tensor, start: int = 0) -> int:
 
     Args:
         head: `weight` is (rows * K, dim), class-major; `formula.sub_centers` is K.
-        means: (classes, dim) of `class_means`.
-        start: the first class that this head (a shard) holds.
+        means: (rows, dim) of `class_means`, of the classes that this head (or shard) holds.
 
     Returns:
         classes set.
@@ -143,7 +147,7 @@ def set_rows(head: nn.Module, means: Tensor, start: int = 0) -> int:
     """
     weight = head.weight
     centers = getattr(head.formula, "sub_centers", 1)
-    rows = means[start : start + weight.shape[0] // centers].to(weight)
+    rows = means.to(weight)
     if rows.shape != (weight.shape[0] // centers, weight.shape[1]):
         raise FrfwError(
             f"a head of {tuple(weight.shape)} cannot start from class means {tuple(means.shape)}"

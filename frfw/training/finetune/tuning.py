@@ -94,18 +94,20 @@ class FineTuning:
         dataset: Any,
         preprocessing: Any,
         *,
-        start: int = 0,
+        held: tuple[int, int] | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> str:
         """Give a head its rows from class means; every rank calls this. Return a line to print.
 
         Args:
-            head: the classifier, or this rank's shard, whose first class is `start`.
+            head: the classifier, or this rank's shard, of the classes `held`.
         """
         per_class = int(self.options["head_images"])
-        means = class_means(backbone, dataset, preprocessing, per_class, rank=rank, world=world)
-        count = set_rows(head, means, start)
+        means = class_means(
+            backbone, dataset, preprocessing, per_class, held=held, rank=rank, world=world
+        )
+        count = set_rows(head, means)
         return f"head: {count} rows from the means of up to {per_class} embeddings a class"
 
     def parameter_groups(self, backbone: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

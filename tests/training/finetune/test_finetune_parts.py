@@ -140,6 +140,14 @@ def test_class_means_are_means_of_unit_embeddings():
     assert means[3].norm() == 0
 
 
+def test_class_means_of_a_range_are_those_of_all():
+    network, data = net(), Data()
+    means = class_means(network, data, PIXELS, batch_size=4)
+    # Nothing is exchanged: a rank that holds a range asks for nobody else's.
+    held = class_means(network, data, PIXELS, batch_size=4, held=(1, 4), rank=1, world=2)
+    torch.testing.assert_close(held, means[1:4])
+
+
 def test_class_means_see_the_networks_channels_and_leave_bad_images_out():
     class WithOneBad(Data):
         def __getitem__(self, index):
@@ -183,10 +191,10 @@ def test_rows_classify_the_images_they_were_made_from(centers):
 def test_shard_of_rows():
     head = SimpleNamespace(weight=nn.Parameter(torch.zeros(2, 3)), formula=object())
     means = nn.functional.normalize(torch.randn(5, 3))
-    set_rows(head, means, start=2)
+    set_rows(head, means[2:4])
     torch.testing.assert_close(nn.functional.normalize(head.weight.detach()), means[2:4])
     with pytest.raises(FrfwError, match="class means"):
-        set_rows(head, means, start=4)
+        set_rows(head, means[4:])
 
 
 def test_head_choice():
