@@ -23,8 +23,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -91,11 +93,24 @@ def _train(words: list[str], output: int, limit: int | None) -> None:
     frfw.train.main()
 
 
+@dataclass(frozen=True)
+class Kind:
+    """How a run is spread over processes."""
+
+    processes: int = 1
+    sharded: bool = False
+
+    @property
+    def reference(self) -> str:
+        """Name of the undisturbed run of this kind."""
+        return f"undisturbed{self.processes}{'_sharded' if self.sharded else ''}"
+
+
 class Round:
     """One run that is hit by a fault and goes on."""
 
-    def __init__(self, folder: Path, name: str, data: Path, processes: int, rng: random.Random):
-        self.folder, self.name, self.processes, self.rng = folder, name, processes, rng
+    def __init__(self, folder: Path, name: str, data: Path, kind: Kind, rng: random.Random):
+        self.folder, self.name, self.kind, self.rng = folder, name, kind, rng
         self.data = data
         self.run = folder / "runs" / name
 
@@ -103,9 +118,11 @@ class Round:
         """Start or continue the run; `limit` is the largest file it may write, in bytes."""
         words = [
             *SETTINGS, f"data.path={self.data}", f"runs={self.folder / 'runs'}",
-            f"name={self.name}", "resume=auto", f"trainer.devices={self.processes}",
+            f"name={self.name}", "resume=auto", f"trainer.devices={self.kind.processes}",
+            f"classifier.parallel={'sharded' if self.kind.sharded else 'replicated'}",
         ]  # fmt: skip
-        return Process(words, self.folder / f"{self.name}.log", self.processes > 1, limit)
+        fresh = self.kind.processes > 1
+        return Process(words, self.folder / f"{self.name}.log", fresh, limit)
 
     def random_moment(self, process: Process) -> None:
         """Wait for a random step, perhaps one before the first checkpoint, and a bit more."""
@@ -246,26 +263,65 @@ def _children(pid: int, having: bytes = b"spawn_main") -> list[int]:
     return found
 
 
-# What hits, processes of the run, and in which rounds: each N-th.
-FAULTS: dict[str, tuple[Callable[[Round], tuple[int, float]], int, int]] = {
-    "SIGKILL": (sigkill, 1, 1),
-    "SIGTERM": (told(signal.SIGTERM), 1, 1),
-    "disk full": (disk_full, 1, 1),
-    "corrupt images": (corrupt_image, 1, 1),
-    "killed loader worker": (killed_loader, 1, 1),
-    "truncated checkpoint": (truncated_checkpoint, 1, 1),
-    "SIGUSR1, two ranks": (told(signal.SIGUSR1), 2, 3),
-    "killed rank": (killed_rank, 2, 3),
-    "halted rank": (stuck_rank, 2, 3),
+def truncated_shard(it: Round) -> tuple[int, float]:
+    """Kill the run and cut a shard of its newest head in half."""
+    process = it.start()
+    it.wait_for_checkpoint(process, 2 * EVERY)
+    os.killpg(process.pid, signal.SIGKILL)
+    result = ended(process)
+    folder = it.run / "checkpoints"
+    newest = checkpoint.load(checkpoint.candidates(folder)[0])["head_shards"]
+    shard = max((folder / newest).glob("*.distcp"), key=lambda p: p.stat().st_size)
+    data = shard.read_bytes()
+    shard.write_bytes(data[: len(data) // 2])
+    return result
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What hits which runs, and in which rounds: each N-th."""
+
+    hit: Callable[[Round], tuple[int, float]]
+    kind: Kind = Kind()
+    each: int = 1
+
+
+_TWO, _SHARDED = Kind(2), Kind(2, sharded=True)
+FAULTS: dict[str, Fault] = {
+    "SIGKILL": Fault(sigkill),
+    "SIGTERM": Fault(told(signal.SIGTERM)),
+    "disk full": Fault(disk_full),
+    "corrupt images": Fault(corrupt_image),
+    "killed loader worker": Fault(killed_loader),
+    "truncated checkpoint": Fault(truncated_checkpoint),
+    "SIGUSR1, two ranks": Fault(told(signal.SIGUSR1), _TWO, 3),
+    "killed rank": Fault(killed_rank, _TWO, 3),
+    "halted rank": Fault(stuck_rank, _TWO, 3),
+    "SIGKILL, sharded head": Fault(sigkill, _SHARDED, 3),
+    "killed rank, sharded head": Fault(killed_rank, _SHARDED, 3),
+    "truncated shard": Fault(truncated_shard, _SHARDED, 3),
 }
 
 
 def equal(a: Path, b: Path) -> bool:
     """Whether two runs ended with the same weights, to the last bit."""
     one, two = (checkpoint.load(p / "checkpoints" / "last.pt") for p in (a, b))
-    return one["counters"]["step"] == two["counters"]["step"] == STEPS and all(
-        torch.equal(one[part][k], two[part][k]) for part in ("backbone", "head") for k in one[part]
-    )
+    if not one["counters"]["step"] == two["counters"]["step"] == STEPS:
+        return False
+    pairs = [(one[part], two[part]) for part in ("backbone", "head")]
+    if one["head_shards"]:
+        heads = [whole_head(p / "checkpoints" / c["head_shards"]) for p, c in ((a, one), (b, two))]
+        pairs.append((heads[0], heads[1]))
+    return all(torch.equal(x[key], y[key]) for x, y in pairs for key in x)
+
+
+def whole_head(shards: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a sharded head and of its momentum."""
+    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+
+    with tempfile.NamedTemporaryFile(suffix=".pt") as file:
+        dcp_to_torch_save(shards, file.name)
+        return torch.load(file.name, weights_only=True)
 
 
 def main() -> None:
@@ -280,15 +336,16 @@ def main() -> None:
     out, rng = options.out.resolve(), random.Random(options.seed)
     out.mkdir(parents=True, exist_ok=True)
     data = options.data.resolve()
-    for processes in (1, 2):
-        whole = Round(out, f"undisturbed{processes}", data, processes, rng)
+    wanted = {FAULTS[name].kind for name in options.only or FAULTS}
+    for kind in sorted(wanted, key=lambda kind: kind.reference):
+        whole = Round(out, kind.reference, data, kind, rng)
         if not (whole.run / "result.json").exists():
             whole.finish()
     rows = read(out / "faults.csv")
     done = {(r["fault"], int(r["round"])) for r in rows}
     for number in range(options.rounds):
-        for fault, (_, _, each) in FAULTS.items():
-            due = fault in options.only if options.only else number % each == 0
+        for fault, about in FAULTS.items():
+            due = fault in options.only if options.only else number % about.each == 0
             if due and (fault, number) not in done:
                 rows.append(one(out, data, fault, number, options.seed))
                 print(rows[-1], flush=True)
@@ -299,15 +356,15 @@ def main() -> None:
 
 def one(out: Path, data: Path, fault: str, number: int, seed: int) -> dict:
     """Hit one run with one fault, resume it to its end, and compare."""
-    hit, processes, _ = FAULTS[fault]
+    about = FAULTS[fault]
     name = f"{fault.replace(',', '').replace(' ', '_')}_{number}"
     shutil.rmtree(out / "runs" / name, ignore_errors=True)  # of a campaign that was cut off
-    it = Round(out, name, data, processes, random.Random(f"{seed}/{name}"))
-    code, seconds = hit(it)
+    it = Round(out, name, data, about.kind, random.Random(f"{seed}/{name}"))
+    code, seconds = about.hit(it)
     step = step_reached(it.run)
     it.data = data
     starts = it.finish()
-    same = equal(out / "runs" / f"undisturbed{processes}", it.run)
+    same = equal(out / "runs" / about.kind.reference, it.run)
     shutil.rmtree(out / f"{name}-data", ignore_errors=True)
     return {
         "fault": fault, "round": number, "exit_code": code, "seconds_to_end": round(seconds, 1),
