@@ -37,7 +37,11 @@ class Curve:
 
 @dataclass
 class Run:
-    """What a run folder holds. Whatever is missing there is empty here."""
+    """What a run folder holds. Whatever is missing there is empty here.
+
+    Attributes:
+        damaged: a line for every file of results that could not be read; they are empty here too.
+    """
 
     folder: Path
     config: dict[str, Any] = field(default_factory=dict)
@@ -47,6 +51,7 @@ class Run:
     protocols: dict[str, dict[str, Any]] = field(default_factory=dict)  # identification, templates
     robustness: dict[str, Any] | None = None
     result: dict[str, Any] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -147,16 +152,18 @@ def load_run(folder: str | Path) -> Run:
         raise FrfwError(
             f"{folder}: this is no run folder (no config.yaml, metrics.jsonl or result.json in it)"
         )
-    evaluation, protocols, robustness = _read_evaluation(folder / "evaluation")
+    damaged: list[str] = []
+    evaluation, protocols, robustness = _read_evaluation(folder / "evaluation", damaged)
     return Run(
         folder=folder.resolve(),
         config=_read_config(folder / "config.yaml"),
-        environment=_read_json(folder / "environment.json") or {},
+        environment=_read_json(folder / "environment.json", damaged),
         curves=read_metrics(folder / "metrics.jsonl"),
         evaluation=evaluation,
         protocols=protocols,
         robustness=robustness,
-        result=_read_json(folder / "result.json") or {},
+        result=_read_json(folder / "result.json", damaged),
+        damaged=damaged,
     )
 
 
@@ -208,24 +215,32 @@ def _read_config(path: Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path, damaged: list[str]) -> dict[str, Any]:
+    """Read an object; {} where there is none, which `damaged` is told if the file is there."""
     if not path.is_file():
-        return None
+        return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FrfwError(f"{path}: not readable as JSON ({error})") from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        damaged.append(f"{path}: not readable as JSON ({error})")
+        return {}
+    if not isinstance(content, dict):
+        damaged.append(f"{path}: holds no object, but {type(content).__name__}")
+        return {}
+    return content
 
 
-def _read_evaluation(folder: Path) -> tuple[dict[str, Any], dict[str, Any], Any]:
+def _read_evaluation(
+    folder: Path, damaged: list[str]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
     """Read every `<set>.json`: pair sets, other sets, and the robustness table."""
     results, protocols, robustness = {}, {}, None
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-        content = _read_json(path)
+        content = _read_json(path, damaged)
         if path.stem == "robustness":
-            robustness = content
-        elif isinstance(content, dict) and "accuracy" in content:
+            robustness = content or None
+        elif "accuracy" in content:
             results[path.stem] = content
-        elif isinstance(content, dict) and content.get("kind") in ("identification", "templates"):
+        elif content.get("kind") in ("identification", "templates"):
             protocols[path.stem] = content
     return results, protocols, robustness

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from frfw.errors import FrfwError
 
 _SIDE = 112
 
@@ -81,11 +85,18 @@ def store_worst(
 
 
 def load_worst(path: str | Path) -> WorstPairs | None:
-    """Read what `store_worst` wrote, or return None where there is no such file."""
+    """Read what `store_worst` wrote, or return None where there is no such file.
+
+    Raises:
+        FrfwError: the file is there and does not hold pairs.
+    """
     if not Path(path).is_file():
         return None
-    with np.load(path, allow_pickle=False) as kept:
-        return WorstPairs(**{k: kept[k] for k in ("left", "right", "scores", "same", "pairs")})
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return WorstPairs(**{k: kept[k] for k in ("left", "right", "scores", "same", "pairs")})
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise FrfwError(f"{path}: no pairs to be read ({error})") from error
 
 
 def _shrink(image: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from frfw.config import config_dir
 from frfw.errors import FrfwError
+from frfw.tracking.config_keys import counts, flatten
 from frfw.training import distributed
 from frfw.training.launch import launch
 from frfw.training.run_folder import RunFolder
@@ -45,6 +46,7 @@ def run_sweep_job(cfg: DictConfig, overrides: list[str], folder: Path) -> None:
     run = RunFolder(folder / job_name(overrides))
     done = run.read_result()
     if done and done.get("status") == "finished":
+        _refuse_other_job(run, cfg)
         print(f"{run.path}: finished before, not repeated", flush=True)
         return
     if cfg.resume is None and run.path.is_dir():
@@ -60,6 +62,23 @@ def run_sweep_job(cfg: DictConfig, overrides: list[str], folder: Path) -> None:
         result = run.read_result() or {}
         status = "diverged" if result.get("status") == "diverged" else "failed"
         run.write_result({**result, "status": status, "error": command.one_line(error)})
+
+
+def _refuse_other_job(run: RunFolder, cfg: DictConfig) -> None:
+    """Refuse to take an earlier job's results for those of another config.
+
+    Raises:
+        FrfwError: names the keys that differ.
+    """
+    before = flatten(yaml.safe_load(run.config_file.read_text()) or {})
+    now = flatten(_resolve(cfg))
+    differing = [k for k in now if counts(k) and k in before and before[k] != now[k]]
+    if differing:
+        told = ", ".join(f"{k} ({before[k]} then, {now[k]} now)" for k in differing[:3])
+        raise FrfwError(
+            f"{run.path} finished before with other values of {told}: sweep into another folder "
+            "(hydra.sweep.dir=), or remove this one"
+        )
 
 
 def _name(cfg: DictConfig) -> str:

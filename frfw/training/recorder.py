@@ -35,7 +35,8 @@ class Recorder:
             trainer.plan.steps, start_step, log=self.tracker.message, enabled=main
         )
         if main:
-            write_environment(run, trainer.ranks.device, trainer.ranks.world)
+            ranks = trainer.ranks
+            write_environment(run, ranks.device, ranks.world, steps=trainer.plan.steps)
         self._images = 0
         self._waited = 0.0
         self._since = time.perf_counter()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from frfw.errors import FrfwError
+from frfw.tracking.config_keys import flatten
 from frfw.training import abandoned, batchnorm, checkpoint, head_shards, refusal
 from frfw.training.distributed import from_main
 
@@ -195,24 +196,13 @@ def changed_keys(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def other_keys(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Keys whose value a resumed run may change, and did: it goes on otherwise than it began."""
-    before, after = flat(stored), flat(now)
+    before, after = flatten(stored), flatten(now)
     return sorted(k for k in after if k in before and before[k] != after[k] and not _own(k))
 
 
 def _own(key: str) -> bool:
     """Whether a key belongs to the start of a process, not to the training."""
     return key in ("resume", "name", "runs") or key.startswith(("hydra.", "sweep"))
-
-
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{dotted key: value} of a nested config."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _value(config: Any, key: str) -> Any:

@@ -71,15 +71,23 @@ class Search:
         os.environ[sweep.SWEPT] = json.dumps([key for key, _ in self.space])
         signal.signal(signal.SIGTERM, _leave)
         failures = 0
-        while len(self._ended()) < self.options["trials"]:
-            problem = self._trial(self.study.ask())
-            failures = failures + 1 if problem else 0
-            if failures == _FAILURES:
-                raise FrfwError(f"{failures} trials in a row failed, the last one: {problem}")
+        try:
+            while len(self._ended()) < self.options["trials"]:
+                problem = self._trial(self.study.ask())
+                failures = failures + 1 if problem else 0
+                if failures == _FAILURES:
+                    raise FrfwError(f"{failures} trials in a row failed, the last one: {problem}")
+        finally:
+            if sys.exc_info()[0] is not SystemExit:  # told to stop: at once, and gone on later
+                self._conclude()
+
+    def _conclude(self) -> None:
+        """Write table, `sweep.csv` and report of the trials so far, and name the best."""
         rows = sweep.collect(self.folder)
         sweep.write_csv(rows, self.folder / "sweep.csv")
         sweep.print_table(rows, self.folder)
-        if any(t.value is not None for t in self.study.get_trials(deepcopy=False)):
+        states = [t.state.name for t in self.study.get_trials(deepcopy=False)]
+        if "COMPLETE" in states:
             best = self.study.best_trial
             chosen = ", ".join(f"{k}={v}" for k, v in best.params.items())
             print(f"best: {_run_name(best)}, {100 * best.value:.2f} % with {chosen}")
@@ -94,7 +102,11 @@ class Search:
         return {run for run, state in zip(runs, states) if state in ended} - waiting
 
     def _trial(self, trial: Any) -> str:
-        """Run a trial, tell the study its end; return what went wrong, or an empty text."""
+        """Run a trial, tell the study its end; return why it failed, or an empty text.
+
+        One that diverged has not failed: its values are bad ones, which the sampler learns from
+        as from a pruned trial that was worse than all others.
+        """
         import optuna
 
         states = optuna.trial.TrialState
@@ -105,6 +117,9 @@ class Search:
         print(f"{name}: {' '.join(overrides)}", flush=True)
         finished = (run.read_result() or {}).get("status") == "finished"  # while we were away
         pruned, problem = (False, "") if finished else self._train(trial, run, overrides)
+        if problem and (run.read_result() or {}).get("status") == "diverged":
+            self.study.tell(trial, state=states.PRUNED)
+            return ""
         if pruned:
             run.write_result({**(run.read_result() or {}), "status": "pruned"})
             self.study.tell(trial, state=states.PRUNED)
@@ -135,23 +150,27 @@ class Search:
         if pruned or process.returncode == 0:
             return pruned, ""
         problem = (said[-1] if said else f"exit code {process.returncode}").removeprefix("error: ")
-        print(f"{run.path.name} failed: {problem}", flush=True)
         result = run.read_result() or {}
-        if result.get("status") != "diverged":
+        diverged = result.get("status") == "diverged"
+        print(f"{run.path.name} {'diverged' if diverged else 'failed'}: {problem}", flush=True)
+        if not diverged:
             run.path.mkdir(parents=True, exist_ok=True)
             run.write_result({**result, "status": "failed", "error": problem})
         return False, problem
 
     def _watch(self, trial: Any, run: RunFolder, process: subprocess.Popen) -> bool:
-        """Report each evaluation to the study; end the trial when the study says so."""
+        """Report each evaluation to the study; end the trial when the study says so.
+
+        Not at the last one: the training is done, and its figures count.
+        """
         seen = 0
         while process.poll() is None:
             time.sleep(_POLL_S)
             values = evaluations(run.path / "metrics.jsonl", self.options["metric"])
-            for number, value in enumerate(values[seen:], seen):
+            for number, (_, value) in enumerate(values[seen:], seen):
                 trial.report(value, number)
-            seen = len(values)
-            if seen and trial.should_prune():
+            news, seen = len(values) > seen, len(values)
+            if news and values[-1][0] < _steps(run) and trial.should_prune():
                 process.terminate()
                 process.wait()
                 return True
@@ -168,6 +187,14 @@ class Search:
                 f"{nearest(self.options['metric'], known)} It has {', '.join(known)}"
             )
         return value
+
+
+def _steps(run: RunFolder) -> float:
+    """Steps of a whole run; 0 where it does not say."""
+    try:
+        return float(json.loads((run.path / "environment.json").read_text())["steps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def _run_name(trial: Any) -> str:
@@ -222,8 +249,8 @@ def suggest(trial: Any, key: str, values: Any) -> Any:
     return trial.suggest_categorical(key, [getattr(o, "text", o) for o in options])
 
 
-def evaluations(path: Path, metric: str) -> list[float]:
-    """Return the metric at each evaluation that a run has logged so far."""
+def evaluations(path: Path, metric: str) -> list[tuple[int, float]]:
+    """Return (step, the metric) of each evaluation that a run has logged so far."""
     if not path.exists():
         return []
     found = []
@@ -235,7 +262,7 @@ def evaluations(path: Path, metric: str) -> list[float]:
         named = {k[4:]: float(v) for k, v in record.items() if k.startswith("val/")}
         value = score(named, metric)
         if value is not None:
-            found.append(value)
+            found.append((int(record.get("step", 0)), value))
     return found
 
 

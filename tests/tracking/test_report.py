@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,50 @@ def test_parts_that_are_missing_are_left_out(run, tmp_path, kept):
     assert "bare" in page
     assert ("Learning rate" in page) == (kept == "metrics.jsonl")
     assert not (folder / "report.html").exists()
+
+
+def test_damaged_files_cost_their_part_alone(run, tmp_path, caplog):
+    copy = shutil.copytree(run, tmp_path / "run")
+    folder = copy / "evaluation"
+    (folder / "lfw.npz").write_bytes((folder / "lfw.npz").read_bytes()[:200])
+    (folder / "cfp_fp_worst.npz").write_bytes(b"")
+    (folder / "robustness.json").write_text("[1, 2]")
+    (copy / "environment.json").write_text("{")
+    (copy / "result.json").write_text("[]")
+    page = write_report(copy).read_text()
+    for name in ("lfw.npz", "cfp_fp_worst.npz", "robustness.json", "environment.json",
+                 "result.json"):  # fmt: skip
+        assert any(name in record.message for record in caplog.records), name
+        assert name in page
+    for told in ("Verification accuracy", "Loss", "ROC", "Scores: cfp_fp"):
+        assert told in page, told
+    assert "Scores: lfw" not in page
+
+
+def test_results_of_another_shape_are_left_out(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "evaluation" / "lfw.json").write_text('{"accuracy": "high", "operating_points": [3]}')
+    page = write_report(copy).read_text()
+    assert "a file holds no such result" in page
+    assert "Learning rate" in page
+
+
+def test_groups_have_their_intervals_and_notes(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    path = copy / "evaluation" / "lfw.json"
+    content = json.loads(path.read_text())
+    content["groups"] = {
+        "African": {"pair_count": 1234, "accuracy": 0.9, "auc": 0.95, "eer": 0.1,
+                    "standard_error": 0.01, "intervals": {"accuracy": [0.871, 0.923]}},
+        "Asian": {"pair_count": 600, "accuracy": 0.8, "auc": 0.9, "eer": 0.2,
+                  "standard_error": 0.0123, "intervals": {}},
+        "Indian": {"pair_count": 7, "note": "all pairs are of the same kind"},
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+    page = write_report(copy).read_text()
+    for told in ("lfw by group", "1,234", "87.1 – 92.3", "± 1.23",
+                 "Indian: all pairs are of the same kind"):  # fmt: skip
+        assert told in page, told
 
 
 def test_diverged_run_is_said_to_be(make_run, tmp_path):

@@ -68,9 +68,9 @@ def test_search_reads_evaluations(tmp_path):
     path.write_text(
         '{"step": 1, "val/a/accuracy": 0.5, "val/b/accuracy": 0.7}\n{"step": 2, "train/loss": 1}\n{"st'
     )
-    assert search.evaluations(path, "mean") == [pytest.approx(0.6)]
-    assert search.evaluations(path, "b") == [0.7]
-    assert search.evaluations(path, "b/accuracy") == [0.7]
+    assert search.evaluations(path, "mean") == [(1, pytest.approx(0.6))]
+    assert search.evaluations(path, "b") == [(1, 0.7)]
+    assert search.evaluations(path, "b/accuracy") == [(1, 0.7)]
 
 
 def test_what_a_search_makes_large():
@@ -128,6 +128,55 @@ def test_a_search_in_which_nothing_works_ends(tmp_path, monkeypatch):
     broken = study(tmp_path, monkeypatch, lambda *_: (False, "boom"))
     with pytest.raises(FrfwError, match="5 trials in a row failed, the last one: boom"):
         broken.run()
+    assert (tmp_path / "sweep.csv").is_file()  # what there is, is shown all the same
+
+
+def test_a_search_goes_on_over_trials_that_diverge(tmp_path, monkeypatch):
+    def diverge_but_for_the_last(self, trial, run, overrides):
+        run.create({}, overrides, resuming=False)
+        if trial.number < 6:
+            run.write_result({"status": "diverged", "error": "20 steps in a row", "metrics": {}})
+            return False, "20 steps in a row"
+        run.write_result({"status": "finished", "metrics": {"lfw": {"accuracy": 0.7}}})
+        return False, ""
+
+    study(tmp_path, monkeypatch, diverge_but_for_the_last, trials=7).run()
+    rows = list(csv.DictReader(open(tmp_path / "sweep.csv")))
+    assert [r["status"] for r in rows] == ["diverged"] * 6 + ["finished"]
+
+
+_WRITER = """
+import json, sys, time
+for step, value in enumerate(json.loads(sys.argv[2]), 1):
+    print(json.dumps({"step": step, "val/lfw/accuracy": value}), file=open(sys.argv[1], "a"))
+    time.sleep(0.4)
+time.sleep(float(sys.argv[3]))
+"""
+
+
+def test_a_bad_trial_is_pruned_but_not_at_its_last_evaluation(tmp_path, monkeypatch):
+    curves = [[0.8, 0.9, 0.9], [0.5], [0.85, 0.91, 0.3]]
+    monkeypatch.setattr(search, "_POLL_S", 0.05)
+
+    def train(self, trial, run, overrides):
+        run.create({}, overrides, resuming=False)
+        (run.path / "environment.json").write_text('{"steps": 3}')
+        curve = curves[trial.number]
+        asleep = 0 if len(curve) == 3 else 60  # nobody waits for the one that does badly
+        words = [str(run.path / "metrics.jsonl"), json.dumps(curve), str(asleep)]
+        process = subprocess.Popen([sys.executable, "-c", _WRITER, *words])
+        pruned = self._watch(trial, run, process)
+        process.wait()
+        if not pruned:
+            metrics = {"lfw": {"accuracy": curve[-1]}}
+            run.write_result({"status": "finished", "metrics": metrics})
+        return pruned, ""
+
+    started = time.monotonic()
+    study(tmp_path, monkeypatch, train, trials=3, prune_after=1).run()
+    assert time.monotonic() - started < 50
+    rows = list(csv.DictReader(open(tmp_path / "sweep.csv")))
+    assert [r["status"] for r in rows] == ["finished", "pruned", "finished"]
 
 
 def test_a_search_asks_for_other_values_after_a_restart(tmp_path, monkeypatch):

@@ -163,6 +163,22 @@ def test_a_sweep_has_a_folder_a_job_and_a_table(train, tmp_path):
     assert all(r["status"] == "finished" and float(r["lfw"]) > 0 for r in rows)
     again = train(*given, "trainer.steps=2", "-m")
     assert again.stdout.count("finished before, not repeated") == 4
+    other = train(*given, "trainer.steps=3", "trainer.log_every=2", "-m")
+    assert other.returncode == 1
+    assert "other values of trainer.steps (2 then, 3 now)" in other.stderr
+    assert "log_every" not in other.stderr
+
+
+@pytest.mark.slow
+def test_a_diverged_job_does_not_end_the_sweep(train, tmp_path):
+    done = train("-m", "optimizer.base_lr=1e30,0.01", "hydra.sweep.dir=sweeps/d",
+                 "trainer.non_finite_limit=2", "trainer.steps=8")  # fmt: skip
+    assert done.returncode == 1
+    assert "1 job(s) did not finish: optimizer.base_lr=1e30" in done.stderr
+    folder = tmp_path / "sweeps" / "d"
+    rows = list(csv.DictReader(open(folder / "sweep.csv")))
+    assert [r["status"] for r in sorted(rows, key=lambda r: r["job"])] == ["finished", "diverged"]
+    assert "diverged" in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -9,20 +9,10 @@ from typing import Any
 import numpy as np
 
 from frfw.errors import FrfwError
+from frfw.tracking.config_keys import counts, flatten
 from frfw.tracking.report.facts import plain
 from frfw.tracking.runs import Run, is_run, load_run
 
-# Groups and keys that say where and how a run was made, and not what it is.
-_GROUPS_PASSED_OVER = (
-    "seed", "name", "runs", "resume", "hydra", "experiment", "evaluation", "evaluation_root",
-)  # fmt: skip
-_KEYS_PASSED_OVER = {
-    "data.workers", "data.prefetch", "data.timeout", "trainer.device", "trainer.devices",
-    "trainer.threads", "trainer.micro_batch_size", "trainer.channels_last", "trainer.compile",
-    "trainer.log_every", "trainer.evaluate_every", "trainer.evaluate_first",
-    "trainer.checkpoint_every", "trainer.keep_checkpoints", "trainer.embeddings",
-    "trainer.timeout_s", "trainer.report", "trainer.sync_check_every", "trainer.dry_run",
-}  # fmt: skip
 _LONGEST = 3  # keys in a label; beyond, a run's own name says more
 
 
@@ -83,7 +73,7 @@ def find_runs(paths: list[str | Path]) -> list[Run]:
 
 def settings(runs: list[Run]) -> list[Setting]:
     """Put runs together that differ only in their seed, in the order of their values."""
-    flat = [_flat(run.config) for run in runs]
+    flat = [flatten(run.config) for run in runs]
     keys = differing(flat)
     groups: dict[tuple, Setting] = {}
     for run, values in zip(runs, flat):
@@ -99,9 +89,7 @@ def differing(flat: list[dict[str, Any]]) -> list[str]:
     return [
         key
         for key in keys
-        if key.split(".")[0] not in _GROUPS_PASSED_OVER
-        and key not in _KEYS_PASSED_OVER
-        and len({repr(values[key]) for values in flat if key in values}) > 1
+        if counts(key) and len({repr(values[key]) for values in flat if key in values}) > 1
     ]
 
 
@@ -126,16 +114,6 @@ def numeric_keys(compared: list[Setting]) -> list[str]:
 def is_number(setting: Any) -> bool:
     """Say whether a config value can stand on an axis."""
     return isinstance(setting, int | float) and not isinstance(setting, bool)
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _order(setting: Setting) -> tuple:

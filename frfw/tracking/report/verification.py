@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,11 +150,21 @@ def group_tables(run: Run) -> list[dict[str, Any]]:
         groups = {g: f for g, f in (figures.get("groups") or {}).items() if isinstance(f, dict)}
         numbers = [k for k in ("accuracy", "exact_accuracy", "auc", "eer")
                    if any(isinstance(f.get(k), int | float) for f in groups.values())]  # fmt: skip
-        rows = [(str(g), [(percent(f.get(k)), "") for k in numbers]) for g, f in groups.items()]
-        if rows and numbers:
+        rows = [
+            (str(g), [(f"{f['pair_count']:,}" if "pair_count" in f else "–", ""),
+                      *(_cell(f, k, _spread(f, k)) for k in numbers)])
+            for g, f in groups.items()
+        ]  # fmt: skip
+        if rows:
             columns = [{"auc": "AUC", "eer": "EER"}.get(k, k.replace("_", " ")) for k in numbers]
-            tables.append({"name": name, "columns": columns, "rows": rows, "notes": []})
+            notes = [f"{g}: {f['note']}" for g, f in groups.items() if f.get("note")]
+            columns = ["pairs", *columns]
+            tables.append({"name": name, "columns": columns, "rows": rows, "notes": notes})
     return tables
+
+
+def _spread(figures: dict[str, Any], key: str) -> float | None:
+    return figures.get("standard_error") if key == "accuracy" else None
 
 
 def load_scores(folder: Path, name: str) -> SetScores | None:
@@ -167,8 +179,10 @@ def load_scores(folder: Path, name: str) -> SetScores | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             scores, same = arrays["scores"].astype(np.float64), arrays["same"].astype(bool)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise FrfwError(f"{path}: no scores to be read ({error})") from error
+    if scores.shape != same.shape or not np.isfinite(scores).all():
+        raise FrfwError(f"{path}: scores {scores.shape} do not fit, or are not finite")
     return SetScores(name, np.sort(scores[same]), np.sort(scores[~same]))
 
 
@@ -251,7 +265,11 @@ def worst_sets(run: Run) -> list[dict[str, Any]]:
     """Return the stored worst pairs as pictures, by set."""
     found = []
     for name in run.sets:
-        pairs = load_worst(run.folder / "evaluation" / f"{name}_worst.npz")
+        try:
+            pairs = load_worst(run.folder / "evaluation" / f"{name}_worst.npz")
+        except FrfwError as error:
+            run.damaged.append(str(error))
+            continue
         if pairs is None or not len(pairs.scores):
             continue
         pictures = [
