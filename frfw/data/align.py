@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import numpy as np
 from frfw.data.alignment import Alignment
 from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage, decode, encode
-from frfw.data.folder import FolderDataset
+from frfw.data.folder import UNFINISHED, FolderDataset
 from frfw.data.landmarks import YuNet, read_landmarks
 from frfw.data.list_file import ListDataset
 from frfw.data.manifest import MANIFEST
@@ -37,42 +39,80 @@ def align_source(
     detector: str | Path | None = None,
     progress: Callable[[int], object] = int,
 ) -> AlignResult:
-    """Write `out/<identity>/<number>.jpg` (quality 95) and `manifest.json`, written last.
+    """Write `out/<identity>/<number>.jpg` (quality 95) and `manifest.json`.
 
-    Landmarks come from the list's own columns, else from a file, else from the detector.
+    Landmarks come from the list's own columns, else from a file, else from the detector. All is
+    written to `out.partial`, which becomes `out` when it is complete; an interrupted run is gone
+    on with by the same call.
 
     Raises:
-        FrfwError: no source of landmarks, `out` is not empty, or no image could be aligned.
+        FrfwError: no source of landmarks, `out` is not empty, another call's `out.partial` is in
+            the way, or no image could be aligned.
     """
     out = Path(out)
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FrfwError(f"{out} is not empty: give another folder")
     find, source = _finder(dataset, landmarks, detector)
     alignment = replace(alignment, landmarks=source)
+    partial = out.with_name(f"{out.name}.partial")
+    points = Path(landmarks).read_bytes() if landmarks else b""
+    digest = hashlib.blake2b(points, digest_size=8).hexdigest()
+    _begin(partial, f"{dataset.fingerprint} {alignment.hash} {digest}")
+    folders = _folders(dataset.identity_names)
     result = AlignResult()
     for index in range(len(dataset)):
+        path = partial / folders[int(dataset.labels[index])] / f"{index:08d}.jpg"
         try:
-            image = decode(dataset.read(index))
-            points = find(index, image)
-            if points is None:
-                raise BadImage("no landmarks for it")
-            crop = alignment.warp(image, points)
+            if not path.is_file():
+                _write(path, _crop(dataset, index, alignment, find))
+            result.written += 1
         except FrfwError as error:
             result.left_out.append((dataset.locate(index), str(error)))
-            continue
-        folder = out / _safe(str(dataset.identity_names[int(dataset.labels[index])]))
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{index:08d}.jpg").write_bytes(encode(crop))
-        result.written += 1
         progress(index + 1)
     if not result.written:
+        shutil.rmtree(partial)
         reason = result.left_out[0][1]
         raise FrfwError(f"no image of {dataset.name} could be aligned: {reason}")
     stated = Preprocessing(size=alignment.size, alignment=alignment.to_dict())
-    temporary = out / (MANIFEST + ".partial")
-    temporary.write_text(json.dumps({"preprocessing": stated.to_dict()}, indent=1) + "\n")
-    os.replace(temporary, out / MANIFEST)
+    (partial / MANIFEST).write_text(
+        json.dumps({"preprocessing": stated.to_dict()}, indent=1) + "\n"
+    )
+    (partial / UNFINISHED).unlink()
+    os.replace(partial, out)  # an empty `out` gives way
     return result
+
+
+def _begin(partial: Path, job: str) -> None:
+    """Make the partial folder, or go on with that of the same job."""
+    partial.mkdir(parents=True, exist_ok=True)
+    note = partial / UNFINISHED
+    if note.is_file() and note.read_text() == job:
+        return
+    if any(partial.iterdir()):
+        raise FrfwError(
+            f"{partial} is left of another align (other images, landmarks or options): remove it"
+        )
+    note.write_text(job)
+
+
+def _crop(
+    dataset: Dataset,
+    index: int,
+    alignment: Alignment,
+    find: Callable[[int, np.ndarray], np.ndarray | None],
+) -> bytes:
+    image = decode(dataset.read(index))
+    points = find(index, image)
+    if points is None:
+        raise BadImage("no landmarks for it")
+    return encode(alignment.warp(image, points))
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".writing")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
 
 
 def _finder(
@@ -106,6 +146,21 @@ def _relative(dataset: Dataset, index: int) -> str:
     if isinstance(dataset, ListDataset):
         return os.path.relpath(dataset.locate(index), dataset.root).replace(os.sep, "/")
     raise FrfwError(f"{dataset.name} has no file names to find in a landmark file")
+
+
+def _folders(names: Sequence[str]) -> list[str]:
+    """A folder's name for each identity, inside `out` and another for each."""
+    found: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        safe = stem = _safe(str(name))
+        number = 1
+        while safe.lower() in taken:  # also where a file system does not tell cases apart
+            number += 1
+            safe = f"{stem}~{number}"
+        taken.add(safe.lower())
+        found.append(safe)
+    return found
 
 
 def _safe(identity: str) -> str:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from frfw.data.dataset import Dataset
-from frfw.data.decode import BadImage, resize
+from frfw.data.decode import BadImage
 from frfw.data.patch import COLUMNS
-from frfw.errors import FrfwError
 
 Embed = Callable[[np.ndarray], np.ndarray]
 _TILE = 2048
+MOST_ACROSS = 200_000  # images that are compared each with each: minutes
 
 
 @dataclass
@@ -27,14 +27,17 @@ class Findings:
         outliers: (image, cosine to the centre of the identity's other images).
         duplicates: (image, the earlier image of the same identity that it repeats, cosine).
         merges: (identity, identity, cosine of their centres): probably one person.
-        overlaps: (identity, largest cosine of its centre to an image of the evaluation set).
+        across: (image, the image of another identity that is the same picture, cosine): of the two
+            the first fits its own identity less well.
+        overlaps: (identity, largest cosine of its centre to an image of the evaluation set, which).
         noisy: (image, degrees to the dominant sub-centre of its identity), see `subcenters`.
     """
 
     outliers: list[tuple[int, float]] = field(default_factory=list)
     duplicates: list[tuple[int, int, float]] = field(default_factory=list)
     merges: list[tuple[int, int, float]] = field(default_factory=list)
-    overlaps: list[tuple[int, float]] = field(default_factory=list)
+    across: list[tuple[int, int, float]] = field(default_factory=list)
+    overlaps: list[tuple[int, float, int]] = field(default_factory=list)
     noisy: list[tuple[int, float]] = field(default_factory=list)
 
 
@@ -84,7 +87,9 @@ def find_faults(
             identities of three or more images are judged.
         merge: two identities are one person when their centres' cosine exceeds it; also used for
             `against`, (M, dim) unit rows of an evaluation set.
-        duplicate: two images of one identity are the same picture when their cosine exceeds it.
+        duplicate: two images are the same picture when their cosine exceeds it. Across identities
+            they are looked for among up to `MOST_ACROSS` images, unless the identities are one
+            person anyway.
     """
     found = Findings()
     known = np.abs(embeddings).sum(1) > 0
@@ -101,13 +106,29 @@ def find_faults(
     found.duplicates = _duplicates(embeddings, labels, duplicate)
     centres = _unit(sums)
     found.merges = _close_pairs(centres, merge)
+    if len(labels) <= MOST_ACROSS:
+        twins = {frozenset(pair[:2]) for pair in found.merges}
+        found.across = [
+            (i, j, c) if cosine[i] <= cosine[j] else (j, i, c)
+            for i, j, c in _close_pairs(embeddings, duplicate)
+            if labels[i] != labels[j] and frozenset((labels[i], labels[j])) not in twins
+        ]
     if against is not None:
-        best = np.concatenate(
-            [(centres[at : at + _TILE] @ against.T).max(1) for at in range(0, classes, _TILE)]
-        )
-        over = np.flatnonzero(best > merge)
-        found.overlaps = sorted(((int(i), float(best[i])) for i in over), key=lambda p: -p[1])
+        found.overlaps = _overlaps(centres, against, merge)
     return found
+
+
+def _overlaps(
+    centres: np.ndarray, against: np.ndarray, threshold: float
+) -> list[tuple[int, float, int]]:
+    found = []
+    for at in range(0, len(centres), _TILE):
+        cosine = centres[at : at + _TILE] @ against.T
+        nearest = cosine.argmax(1)
+        best = cosine[np.arange(len(cosine)), nearest]
+        over = np.flatnonzero(best > threshold)
+        found += [(at + int(i), float(best[i]), int(nearest[i])) for i in over]
+    return sorted(found, key=lambda entry: -entry[1])
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -129,12 +150,11 @@ def _duplicates(
 
 
 def _close_pairs(centres: np.ndarray, threshold: float) -> list[tuple[int, int, float]]:
-    found = []
-    for start in range(0, len(centres), _TILE):
-        cosine = centres[start : start + _TILE] @ centres.T
-        for row, column in np.argwhere(cosine > threshold).tolist():
-            if column > start + row:
-                found.append((start + row, column, float(cosine[row, column])))
+    found, rows = [], max(64, min(_TILE, 2**25 // len(centres)))
+    for start in range(0, len(centres), rows):
+        cosine = centres[start : start + rows] @ centres[start:].T  # the other half is the same
+        for row, column in np.argwhere(np.triu(cosine, 1) > threshold).tolist():
+            found.append((start + row, start + column, float(cosine[row, column])))
     return sorted(found, key=lambda entry: -entry[2])
 
 
@@ -147,6 +167,10 @@ def write_patch(dataset: Dataset, found: Findings, path: str | Path) -> int:
         for i, j, c in found.duplicates
     ]
     rows += [
+        ("drop_image", i, "", "", mark, f"repeats image {j} of another identity, cosine {c:.2f}")
+        for i, j, c in found.across
+    ]
+    rows += [
         ("drop_image", i, "", "", mark, f"{a:.0f} degrees from the dominant sub-centre")
         for i, a in found.noisy
     ]
@@ -156,55 +180,10 @@ def write_patch(dataset: Dataset, found: Findings, path: str | Path) -> int:
     ]
     rows += [
         ("drop_identity", "", names[i], "", mark, f"in the evaluation set, cosine {c:.2f}")
-        for i, c in found.overlaps
+        for i, c, _ in found.overlaps
     ]
     temporary = Path(f"{path}.partial")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
     os.replace(temporary, path)
     return len(rows)
-
-
-def draw_worst(dataset: Dataset, found: Findings, path: str | Path, rows: int = 8) -> None:
-    """Picture: each row an outlier (first) with others of its identity, or two likely twins."""
-    from frfw.data.decode import encode
-
-    first = {label: np.flatnonzero(dataset.labels == label) for label in _labels(dataset, found)}
-    lines = []
-    for image, _ in [*found.outliers, *found.noisy][: rows // 2]:
-        rest = [i for i in first[int(dataset.labels[image])].tolist() if i != image]
-        lines.append([image, *rest[:5]])
-    for a, b, _ in found.merges[: rows - len(lines)]:
-        lines.append([*first[a][:3].tolist(), *first[b][:3].tolist()])
-    if not lines:
-        lines = [[i, j] for i, j, _ in found.duplicates[:rows]]
-    if not lines:
-        return
-    sheet = np.full((len(lines), 6, 84, 84, 3), 255, np.uint8)
-    for line, tiles in zip(lines, sheet):
-        for index, tile in zip(line, tiles):
-            try:
-                tile[2:82, 2:82] = resize(dataset[int(index)], 80)
-            except BadImage:
-                continue
-    picture = sheet.transpose(0, 2, 1, 3, 4).reshape(len(lines) * 84, 6 * 84, 3)
-    Path(path).write_bytes(encode(picture, ".png"))
-
-
-def _labels(dataset: Dataset, found: Findings) -> set[int]:
-    images = [int(dataset.labels[i]) for i, _ in [*found.outliers, *found.noisy]]
-    return {*images, *(a for a, _, _ in found.merges), *(b for _, b, _ in found.merges)}
-
-
-def read_against(path: str | Path, size: int) -> np.ndarray:
-    """Return (M, size, size, 3) images of an evaluation set: a `.bin` or any source."""
-    from frfw.data.decode import decode
-    from frfw.data.source import open_source
-    from frfw.data.verification_pack import read_pack
-
-    if str(path).endswith(".bin"):
-        return np.stack([decode(data, size) for data in read_pack(path).images])
-    dataset = open_source({"path": path, "size": size})
-    if len(dataset) > 100_000:
-        raise FrfwError(f"{path} has {len(dataset)} images: --against takes 100,000 at most")
-    return np.stack([dataset[i] for i in range(len(dataset))])

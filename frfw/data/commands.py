@@ -101,6 +101,13 @@ def _pack(arguments: argparse.Namespace) -> None:
         )
     for place, reason in result.bad:
         print(f"left out {place}: {reason}")
+    sizes = sorted(result.shapes)
+    if len(sizes) > 1 or sizes[0][0] != sizes[0][1]:
+        told = ", ".join(f"{w}x{h}" for h, w in sizes[:3]) + (", ..." if len(sizes) > 3 else "")
+        print(
+            f"warning: images of {told} (width x height), copied as they are: frfw scales them to "
+            "data.size when it trains, other readers of RecordIO may want one square size (--size)"
+        )
     print(
         f"{arguments.out}: {result.images} images of {result.identities} identities, "
         f"{len(result.bad)} unreadable ones left out"
@@ -198,7 +205,8 @@ def add_clean(tools: Tools) -> None:
 
 def _clean(arguments: argparse.Namespace) -> None:
     import frfw
-    from frfw.data.clean import draw_worst, embed_dataset, find_faults, read_against, write_patch
+    from frfw.data.clean import MOST_ACROSS, embed_dataset, find_faults, write_patch
+    from frfw.data.clean_picture import draw_worst, read_against
 
     a = arguments
     model = frfw.load(a.model)
@@ -207,7 +215,12 @@ def _clean(arguments: argparse.Namespace) -> None:
         print(f"warning: model and data disagree in {line}")
     with _bar(len(dataset), "embed") as bar:
         embeddings = embed_dataset(dataset, model.embed, progress=_progress(bar))
-    against = model.embed(read_against(a.against, dataset.size)) if a.against else None
+    images = None
+    if a.against:
+        images, bad = read_against(a.against, dataset.size)
+        for line in bad:
+            print(f"left out {line}")
+    against = model.embed(images) if images is not None else None
     limits = {"outlier": a.outlier, "merge": a.merge, "duplicate": a.duplicate}
     found = find_faults(embeddings, dataset.labels, against=against, **limits)
     out = Path(a.out)
@@ -215,9 +228,12 @@ def _clean(arguments: argparse.Namespace) -> None:
     if a.subcenters is not None:
         _subcenters(a.subcenters, model.path, dataset, embeddings, found, out)
     count = write_patch(dataset, found, out / "patch.csv")
-    draw_worst(dataset, found, out / "worst.png")
+    draw_worst(dataset, found, out / "worst.png", against=images)
+    if len(dataset) > MOST_ACROSS:
+        print(f"repeated images across identities: not looked for above {MOST_ACROSS:,} images")
     print(
         f"{len(found.outliers)} outliers, {len(found.duplicates)} repeated images, "
+        f"{len(found.across)} images of another identity repeated, "
         f"{len(found.merges)} pairs of identities that are probably one person, "
         f"{len(found.overlaps)} identities in the evaluation set"
     )

@@ -15,17 +15,22 @@ from frfw.data.preprocessing import Preprocessing
 from frfw.data.strings import StringColumn
 from frfw.errors import FrfwError
 
+UNFINISHED = ".unfinished"  # in a folder that a tool is still writing: what it writes
+
 
 class FolderDataset(Dataset):
     """Images under `root/<identity>/**`, identities and files in sorted order of their names.
 
     Raises:
-        FrfwError: no such folder, no image in it, or a single image.
+        FrfwError: no such folder, no image in it, a single image, or a folder that an interrupted
+            tool left.
     """
 
     def __init__(self, root: str | Path, size: int | None = None) -> None:
         self.root = Path(root)
         self.name = self.root.name
+        if (self.root / UNFINISHED).exists():
+            raise FrfwError(f"{self.root} is unfinished: call the tool again that was writing it")
         folders, names, folder_of, labels, identities = _scan(self.root)
         self._folders, self._names = folders, names
         self._folder_of = folder_of

@@ -18,16 +18,25 @@ from frfw.data.record_writer import RecordWriter
 from frfw.errors import FrfwError
 
 _JOURNAL = "pack.journal.partial"
-_ENTRY = struct.Struct("<qqqq")  # source image, label, end of the .rec, end of the .idx
+# Place in the order, label (-1: left out), ends of the .rec and of the .idx, height, width.
+_ENTRY = struct.Struct("<qqqqqq")
+_LEFT_OUT = -1
 
 
 @dataclass
 class PackResult:
-    """What came of it: images written, of how many identities, (place, reason) of bad ones."""
+    """What came of it, of all starts together.
+
+    Attributes:
+        images, identities: written.
+        bad: (place, reason) of the images that were left out.
+        shapes: the (height, width) that images have.
+    """
 
     images: int = 0
     identities: int = 0
     bad: list[tuple[str, str]] = field(default_factory=list)
+    shapes: set[tuple[int, int]] = field(default_factory=set)
 
 
 def pack(
@@ -42,6 +51,7 @@ def pack(
 
     Every image is decoded once to see that it is whole; bad ones are left out and listed. Its bytes
     are copied unless `size` (resize to it where it differs) or `quality` (JPEG anew) is given.
+    `property` states the images' height and width, where all have the same.
     An interrupted run leaves `*.partial` files, with which the same call goes on.
 
     Raises:
@@ -50,22 +60,25 @@ def pack(
     folder = Path(folder)
     order = np.argsort(dataset.labels, kind="stable")
     key = json.dumps([dataset.fingerprint, size, quality])
-    writer, position, journal = _start(dataset, folder, key, size or dataset.size)
+    writer, entries, journal = _start(dataset, folder, key, size or dataset.size)
     names = writer.identity_names
-    result = PackResult()
+    result = _earlier(dataset, order, entries, size, quality)
     try:
-        for at in range(position, len(order)):
+        for at in range(entries[-1][0] + 1 if entries else 0, len(order)):
             source = int(order[at])
             try:
-                data = _bytes(dataset.read(source), size, quality)
+                data, shape = _bytes(dataset.read(source), size, quality)
             except BadImage as error:
                 result.bad.append((dataset.locate(source), str(error)))
+                journal.write(_ENTRY.pack(at, _LEFT_OUT, *writer.tell(), 0, 0))
+                progress(at + 1)
                 continue
             name = str(dataset.identity_names[int(dataset.labels[source])])
             if not names or names[-1] != name:
                 names.append(name)
             writer.add(data, len(names) - 1)
-            journal.write(_ENTRY.pack(at, len(names) - 1, *writer.tell()))
+            result.shapes.add(shape)
+            journal.write(_ENTRY.pack(at, len(names) - 1, *writer.tell(), *shape))
             progress(at + 1)
     except BaseException:
         writer.suspend()
@@ -73,23 +86,46 @@ def pack(
         raise
     journal.close()
     result.images, result.identities = len(writer), len(names)
+    if len(result.shapes) == 1:
+        (writer.image_size,) = result.shapes
     writer.close()
     (folder / _JOURNAL).unlink()
     return result
 
 
-def _bytes(data: bytes, size: int | None, quality: int | None) -> bytes:
-    """Check that the image is whole; return its bytes, or new ones where asked."""
+def _earlier(
+    dataset: Dataset,
+    order: np.ndarray,
+    entries: list[tuple[int, ...]],
+    size: int | None,
+    quality: int | None,
+) -> PackResult:
+    """What an interrupted run had come to; the reasons of what it left out are found again."""
+    result = PackResult(shapes={entry[4:] for entry in entries if entry[1] != _LEFT_OUT})
+    for at, label, *_ in entries:
+        if label == _LEFT_OUT:
+            source, reason = int(order[at]), "it was bad when it was read"
+            try:
+                _bytes(dataset.read(source), size, quality)
+            except BadImage as error:
+                reason = str(error)
+            result.bad.append((dataset.locate(source), reason))
+    return result
+
+
+def _bytes(data: bytes, size: int | None, quality: int | None) -> tuple[bytes, tuple[int, int]]:
+    """Check that the image is whole; its bytes, or new ones where asked, and (height, width)."""
     image = decode(data)
     if size is not None and image.shape[:2] != (size, size):
-        return encode(decode(data, size), ".jpg", quality or 95)
-    return encode(image, ".jpg", quality) if quality is not None else data
+        return encode(decode(data, size), ".jpg", quality or 95), (size, size)
+    shape = image.shape[:2]
+    return (encode(image, ".jpg", quality) if quality is not None else data), shape
 
 
 def _start(
     dataset: Dataset, folder: Path, key: str, size: int
-) -> tuple[RecordWriter, int, BinaryIO]:
-    """Open writer and journal, at the place where an earlier run of the same job stopped."""
+) -> tuple[RecordWriter, list[tuple[int, ...]], BinaryIO]:
+    """Open writer and journal where an earlier run of the same job stopped; its entries too."""
     path = folder / _JOURNAL
     head = key.encode().ljust(128)[:128]
     entries = _whole_entries(folder, head)
@@ -98,7 +134,7 @@ def _start(
     for at, label, *_ in entries:
         if label == len(names):
             names.append(str(dataset.identity_names[int(dataset.labels[by_label[at]])]))
-    labels = [label for _, label, *_ in entries]
+    labels = [label for _, label, *_ in entries if label != _LEFT_OUT]
     writer = RecordWriter(
         folder,
         (size, size),
@@ -109,7 +145,7 @@ def _start(
     )
     journal = path.open("wb", buffering=0)
     journal.write(head + b"".join(_ENTRY.pack(*entry) for entry in entries))
-    return writer, entries[-1][0] + 1 if entries else 0, journal
+    return writer, entries, journal
 
 
 def _whole_entries(folder: Path, head: bytes) -> list[tuple[int, ...]]:

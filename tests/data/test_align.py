@@ -63,6 +63,56 @@ def test_alignment_record():
         Alignment().warp(np.zeros((50, 50, 3), np.uint8), np.full((5, 2), np.nan))
 
 
+def listed(folder, identities):
+    """A list of images with landmarks, one an identity name."""
+    picture = np.random.default_rng(0).integers(0, 255, (150, 150, 3), dtype=np.uint8)
+    folder.mkdir()
+    points = ",".join(f"{v:.1f}" for v in (ARCFACE + 20).reshape(-1))
+    names = ",".join(f"{axis}{n}" for n in range(1, 6) for axis in "xy")
+    rows = [f"path,identity,{names}"]
+    for number, identity in enumerate(identities):
+        (folder / f"{number}.png").write_bytes(encode(picture, ".png"))
+        rows.append(f"{number}.png,{identity},{points}")
+    (folder / "faces.csv").write_text("\n".join(rows) + "\n")
+    return open_source(folder / "faces.csv")
+
+
+def test_identities_whose_names_are_no_folder_names_stay_apart(tmp_path):
+    source = listed(tmp_path / "in", ["a/b", "a:b", "A/B", "a/b", "..", "c"])
+    align_source(source, tmp_path / "out", Alignment())
+    crops = open_source(tmp_path / "out")
+    assert np.bincount(crops.labels).tolist().count(2) == 1
+    assert crops.num_classes == 5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_an_interrupted_align_is_no_set_and_goes_on(tmp_path):
+    source = listed(tmp_path / "in", list("aabbc"))
+    (tmp_path / "in" / "1.png").write_bytes(b"")
+    whole = align_source(source, tmp_path / "whole", Alignment())
+
+    def interrupt(done):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        align_source(source, tmp_path / "out", Alignment(), progress=interrupt)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(FrfwError, match="unfinished"):
+        open_source(tmp_path / "out.partial")
+    with pytest.raises(FrfwError, match="left of another align"):
+        align_source(source, tmp_path / "out", Alignment(size=96))
+    first = next((tmp_path / "out.partial").rglob("*.jpg"))
+    written = first.stat().st_mtime_ns
+    again = align_source(source, tmp_path / "out", Alignment())
+    assert (again.written, again.left_out) == (whole.written, whole.left_out)
+    assert not (tmp_path / "out.partial").exists()
+    crops = open_source(tmp_path / "out")
+    assert crops.fingerprint == open_source(tmp_path / "whole").fingerprint
+    kept = tmp_path / "out" / first.relative_to(tmp_path / "out.partial")
+    assert kept.stat().st_mtime_ns == written  # not made again
+
+
 def test_align_refusals(make_folder, tmp_path):
     source = open_source(make_folder([2]))
     with pytest.raises(FrfwError, match="align needs landmarks"):

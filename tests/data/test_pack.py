@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from frfw.data import open_source
+from frfw.data.decode import encode
 from frfw.data.pack import pack
 from frfw.errors import FrfwError
 
@@ -50,6 +52,43 @@ def test_interrupted_pack_goes_on(make_folder, tmp_path, stop, torn):
     assert steps[0] == (stop + 1 if not torn else stop)
     for name in ("train.rec", "train.idx", "property", "manifest.json"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_resumed_pack_knows_what_was_left_out(make_folder, tmp_path):
+    root = make_folder([3, 3, 3])
+    for bad in ("id000/001.jpg", "id001/002.jpg", "id002/002.jpg"):
+        (root / bad).write_bytes(b"")
+    source = open_source(root)
+    whole = pack(source, tmp_path / "whole")
+    assert len(whole.bad) == 3
+
+    def interrupt(done):
+        if done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, tmp_path / "out", progress=interrupt)
+    again = pack(source, tmp_path / "out")
+    assert again == whole
+    for name in ("train.rec", "train.idx", "property", "manifest.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_property_says_what_the_images_are(make_folder, tmp_path, command):
+    root = make_folder([2, 2], size=40)
+    for path in root.rglob("*.jpg"):
+        path.write_bytes(encode(np.zeros((30, 20, 3), np.uint8)))
+    done = command("pack", root, tmp_path / "tall")
+    assert done.returncode == 0, done.stderr
+    assert "warning: images of 20x30 (width x height), copied as they are" in done.stdout
+    assert (tmp_path / "tall" / "property").read_text() == "2,30,20"
+    assert open_source({"path": tmp_path / "tall", "size": 24})[0].shape == (24, 24, 3)
+    (root / "id001" / "001.jpg").write_bytes(encode(np.zeros((50, 50, 3), np.uint8)))
+    done = command("pack", root, tmp_path / "mixed")
+    assert "warning: images of 20x30, 50x50" in done.stdout
+    square = command("pack", root, tmp_path / "square", "--size", "32")
+    assert "warning" not in square.stdout
+    assert (tmp_path / "square" / "property").read_text() == "2,32,32"
 
 
 def test_pack_resizes_when_asked_and_refuses_to_overwrite(make_folder, tmp_path, command):
