@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frfw.errors import FrfwError
+from frfw.evaluation.values import rate
 
 FAR_TARGETS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
@@ -110,8 +111,11 @@ def tar_at_far(
     With n impostors FAR moves in steps of 1/n. A target under half a step cannot be told from
     zero and gets no figure; from half a step to one, the figure is the TAR at no false accept,
     and the note says so.
+
+    Raises:
+        FrfwError: `target` is not above 0 and up to 1.
     """
-    n = impostor.size
+    target, n = rate(target, "FAR target"), impostor.size
     if target * n < 0.5:
         needed = math.ceil(round(1 / target, 6))
         return OperatingPoint(
