@@ -16,8 +16,8 @@ def whole(value: object, where: str, low: int) -> int:
 def rate(value: object, where: str) -> float:
     """Return `value` as a number above 0 and up to 1; FrfwError names the setting."""
     try:
-        number = float(str(value))
-    except ValueError:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
         number = 0.0
     if not 0 < number <= 1:  # NaN is refused too
         raise FrfwError(f"{where}={value}: give a rate above 0 and up to 1")

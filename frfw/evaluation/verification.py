@@ -12,7 +12,7 @@ from frfw.evaluation import metrics
 from frfw.evaluation.folds import exact_accuracy, fold_numbers, grid_accuracy
 from frfw.evaluation.result import VerificationResult
 
-_ROWS = 64  # of one block in float64, so that it stays in the processor's cache
+_ROWS = 32  # of one block in float64, so that it stays in the processor's cache
 
 
 def verify(
@@ -66,10 +66,11 @@ def verify_distances(
     """Like `verify`, from (P,) squared distances of unit vectors (0..4)."""
     kinds = np.asarray(same).astype(bool)
     cosine = 1 - distance / 2
-    genuine, impostor = metrics.split_scores(cosine, kinds)
     fold = fold_numbers(distance.size, np.asarray(folds) if np.ndim(folds) else folds)
-    grid = grid_accuracy(distance, kinds, fold)
-    exact = exact_accuracy(distance, kinds, fold)
+    order = np.argsort(distance)  # once, for all: what follows is several times as fast on it
+    genuine, impostor = metrics.split_scores(cosine, kinds, order[::-1])
+    ranked = distance[order], kinds[order], fold[order]
+    grid, exact = grid_accuracy(*ranked), exact_accuracy(*ranked)
     points = [metrics.tar_at_far(genuine, impostor, float(far)) for far in far_targets]
     return VerificationResult(
         name=name,
