@@ -106,6 +106,7 @@ def load_pairs(source: str | Path | Mapping[str, Any], name: str | None = None) 
 
 def _read(path: Path, options: Mapping[str, Any], name: str | None) -> PairSet:
     layout = _layout(path, str(options.get("layout") or "auto"))
+    _check_places(options, layout, path)
     if layout == "bin":
         return _from_pack(path, name or path.stem)
     if layout == "npz":
@@ -137,7 +138,19 @@ def _layout(path: Path, asked: str) -> str:
         if suffix not in ("bin", "csv", "npz"):
             raise FrfwError(f"{path}: pairs come as a .bin pack, a .csv, an .npz, or a folder")
         return suffix
+    if asked == "auto" and (path / "xqlfw_pairs.txt").is_file():
+        return "xqlfw"
+    if asked == "auto" and any(path.glob("txts/*/*_pairs.txt")):
+        return "rfw"
     return asked
+
+
+def _check_places(options: Mapping[str, Any], layout: str, path: Path) -> None:
+    """Refuse a file or folder that would not be read."""
+    if options.get("pairs") and layout in ("bin", "npz", "csv", "cfp_ff", "cfp_fp", "rfw"):
+        raise FrfwError(f"{path}: its layout ({layout}) has its pair list; leave out pairs=")
+    if options.get("images") and layout != "csv":
+        raise FrfwError(f"{path}: images= is for a .csv; path= is where a layout's images are")
 
 
 def _from_pack(path: Path, name: str) -> PairSet:

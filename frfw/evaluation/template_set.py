@@ -100,7 +100,7 @@ def open_templates(name: str, source: Mapping[str, Any]) -> TemplateSet:
     ids, pairs = np.unique(listed.templates), meta / f"{prefix}_template_pair_label.txt"
     if pairs.is_file():
         notes += check_pairs(pairs, ids, allowed)
-    galleries, probes = _one_to_many(ids, meta, prefix, source)
+    galleries, probes = _one_to_many(name, ids, meta, prefix, source)
     if not pairs.is_file() and not galleries:
         raise FrfwError(f"{name}: {meta} holds neither {pairs.name} nor galleries and probes")
     return TemplateSet(
@@ -119,12 +119,15 @@ def open_templates(name: str, source: Mapping[str, Any]) -> TemplateSet:
 
 
 def _one_to_many(
-    ids: NDArray[np.int64], meta: Path, prefix: str, source: Mapping[str, Any]
+    name: str, ids: NDArray[np.int64], meta: Path, prefix: str, source: Mapping[str, Any]
 ) -> tuple[dict[str, Subjects], Subjects | None]:
     """Read the galleries that there are, and the probes; all must have images."""
     path = meta / f"{prefix}_1N_probe_{source.get('probe') or 'mixed'}.csv"
-    files = {g: meta / f"{prefix}_1N_gallery_{g}.csv" for g in source.get("galleries") or ()}
-    files = {gallery: file for gallery, file in files.items() if file.is_file()}
+    asked = {g: meta / f"{prefix}_1N_gallery_{g}.csv" for g in source.get("galleries") or ()}
+    files = {gallery: file for gallery, file in asked.items() if file.is_file()}
+    gone = [file.name for file in (*asked.values(), path) if not file.is_file()]
+    if asked and gone:
+        log.warning("%s: no 1:N with %s: not in %s", name, ", ".join(gone), meta)
     if not files or not path.is_file():
         return {}, None
     probes = read_subjects(path)

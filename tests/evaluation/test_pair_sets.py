@@ -187,6 +187,30 @@ def test_missing_images_are_refused_or_skipped_in_every_layout(layout, tmp_path,
         assert set(found.folds) <= set(every.folds)
 
 
+@pytest.mark.parametrize("layout", ["lfw", "xqlfw", "cfp_fp", "agedb_30", "calfw", "cplfw", "rfw"])
+def test_layouts_are_recognised(layout, tmp_path):
+    write_layout(tmp_path, layout)
+    assert load_pairs(tmp_path).name == layout
+
+
+def test_places_that_would_not_be_read_are_refused(pair_csv, tmp_path):
+    with pytest.raises(FrfwError, match=r"\(csv\) has its pair list; leave out pairs="):
+        load_pairs({"path": str(pair_csv), "pairs": "other.csv"})
+    write_layout(tmp_path, "lfw")
+    with pytest.raises(FrfwError, match=r"images= is for a \.csv"):
+        load_pairs({"path": str(tmp_path), "layout": "lfw", "images": str(tmp_path)})
+
+
+def test_images_of_cplfw_lie_in_a_folder_of_their_own(tmp_path):
+    write_layout(tmp_path, "cplfw")
+    for person in [p for p in tmp_path.iterdir() if p.is_dir()]:
+        for folder in ("aligned images", "images"):
+            shutil.copytree(person, tmp_path / folder / person.name)
+        shutil.rmtree(person)
+    found = load_pairs({"path": str(tmp_path), "layout": "cplfw"})
+    assert {path.parts[-3] for path in found.images.items} == {"aligned images"}
+
+
 def test_nothing_left_is_refused(tmp_path):
     write_layout(tmp_path, "lfw")
     for image in tmp_path.rglob("*.jpg"):

@@ -111,13 +111,14 @@ def ijb(people, tmp_path):
     }
 
 
-def test_templates_from_files(people, tmp_path):
+def test_templates_from_files(people, tmp_path, caplog):
     source = ijb(people, tmp_path)
     cache = EmbeddingCache(tmp_path / "cache", "model", "preprocessing")
     result = score_protocol(embed, "x", source, HOW, cache)
     assert (result.verification.genuine_count, result.verification.impostor_count) == (12, 132)
     assert result.verification.auc > 0.95
     assert list(result.identification) == ["G1"]
+    assert "x: no 1:N with x_1N_gallery_G2.csv: not in" in caplog.text
     assert result.identification["G1"].nonmated == 3
     assert "1:1" in protocol_table(result)
 

@@ -31,6 +31,10 @@ def read_two_line_list(
     Where the flags of same pairs are 1..10 they are fold numbers; where they are all 1, same pairs
     make ten contiguous folds. Different pairs are spread over the folds in order.
 
+    Args:
+        images: folder of the images, or the set's own folder with a folder of them in it
+            ("aligned images" before "images").
+
     Raises:
         FrfwError: a file is missing, an odd number of lines, two lines that disagree.
     """
@@ -38,6 +42,8 @@ def read_two_line_list(
     lines = [line.split() for line in read_lines(pairs) if line.strip()]
     if len(lines) % 2:
         raise FrfwError(f"{pairs} has {len(lines)} lines, an odd number: a pair takes two")
+    if lines and len(lines[0]) == 2:
+        images = _image_folder(images, lines[0][0])
     entries = []
     for at in range(0, len(lines), 2):
         where = f"{pairs}, lines {at + 1} and {at + 2}"
@@ -54,6 +60,15 @@ def read_two_line_list(
         fold[kind] = np.arange(kind.sum()) * folds // max(kind.sum(), 1)
     rows = [(a, b, flag > 0, int(f)) for (a, b, flag), f in zip(entries, fold)]
     return collect(name, rows, skip_missing=skip_missing)
+
+
+def _image_folder(root: Path, name: str) -> Path:
+    """Return the folder that holds the image `name`: `root`, or one in it."""
+    if root.is_dir() and not (root / name).is_file():
+        for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+            if (folder / name).is_file():
+                return folder
+    return root
 
 
 def read_pair_csv(
