@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     sets.add_argument("--images", help="folder that the paths of a CSV are relative to")
     sets.add_argument("--keep", action="append", help="only these identities; may be repeated")
     sets.add_argument("--exclude", action="append", help="none of these identities; likewise")
-    sets.add_argument("--folds", type=int, default=10, help="of pairs that do not bring their own")
+    sets.add_argument("--folds", type=int, help="consecutive ones; default: the set's own, else 10")
     sets.add_argument("--skip-missing", action="store_true", help="leave out pairs without images")
     sets.add_argument(
         "--allow-duplicates", action="store_true", help="count a pair each time that it comes"
@@ -90,7 +90,7 @@ def calibrate_model(embedder: Embedder, args: argparse.Namespace) -> Calibration
     from frfw.evaluation.values import whole
 
     pairs = load_pairs(_source(args))
-    check_folds(pairs, own_folds(pairs, args.folds), args.pairs)
+    check_folds(pairs, own_folds(pairs, 10), args.pairs)
     check_far(args.far, int((~pairs.same).sum()))
     whole(args.bootstrap, "--bootstrap ", 0)
     how = Extraction(
@@ -107,7 +107,7 @@ def calibrate_model(embedder: Embedder, args: argparse.Namespace) -> Calibration
         folder = default_output(args.model) / "cache" if args.cache == "auto" else Path(args.cache)
         cache = EmbeddingCache(folder, embedder.fingerprint, embedder.preprocessing.hash)
     embeddings = embed_pairs(embedder.forward, pairs, how, cache)
-    result = score_pairs(pairs, embeddings, folds=args.folds)
+    result = score_pairs(pairs, embeddings)
     found = calibrate(
         result.scores,
         result.same,
@@ -141,6 +141,7 @@ def _source(args: argparse.Namespace) -> dict[str, Any]:
         "exclude": args.exclude,
         "skip_missing": args.skip_missing,
         "allow_duplicates": args.allow_duplicates,
+        "folds": args.folds,
     }
     return {key: value for key, value in source.items() if value is not None}
 

@@ -11,6 +11,8 @@ import pytest
 
 from frfw import calibrate, evaluate
 from frfw.command import run
+from frfw.errors import FrfwError
+from frfw.evaluation import load_pairs
 from frfw.evaluation.calibration import Calibration
 
 SAME, OTHER = "p00/p00_0001.png,p00/p00_0002.png", "p00/p00_0001.png,p01/p01_0002.png"
@@ -128,7 +130,16 @@ def test_one_fold_by_setting(score, pair_csv):
     if score.command == "evaluate":
         refused(score(pair_csv, "evaluation.folds=1"), "evaluation.folds=1: give a whole number")
     else:
-        refused(score(pair_csv, "--folds", "1"), "pairs.csv: 1 fold(s) for 40 pairs")
+        refused(score(pair_csv, "--folds", "1"), "pairs.folds=1: give a whole number")
+
+
+def test_folds_are_made_anew_when_asked(faces):
+    path = faces / "own.csv"
+    rows = [f"{SAME},1,0", f"{OTHER},0,0", f"{THIRD},0,0", "p04/p04_0001.png,p04/p04_0002.png,1,0"]
+    path.write_text("\n".join(["path_a,path_b,same,fold", *rows]) + "\n")
+    assert load_pairs({"path": str(path), "folds": 2}).folds == 2
+    with pytest.raises(FrfwError, match="folds=10 makes ten of consecutive pairs"):
+        load_pairs(path)
 
 
 def test_missing_images_are_skipped_when_asked(score, faces, pair_csv, caplog):
