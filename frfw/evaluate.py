@@ -84,14 +84,15 @@ def _root(embedder: Embedder | None) -> str:
 
 def _extraction(settings: dict[str, Any], embedder: Embedder | None) -> Extraction:
     from frfw.evaluation import Extraction
+    from frfw.evaluation.values import whole
 
     return Extraction(
         size=embedder.preprocessing.size if embedder else 112,
         flip=bool(settings["flip"]),
-        batch_size=int(settings["batch_size"]),
+        batch_size=whole(settings["batch_size"], "evaluation.batch_size", 1),
         precision=str(settings["precision"]),
         device=str(embedder.device) if embedder else "cpu",
-        workers=int(settings["workers"]),
+        workers=whole(settings["workers"], "evaluation.workers", 0),
         progress=True,
     )
 
@@ -119,6 +120,8 @@ def _open(
     from frfw.evaluation.statement import disagreements
     from frfw.evaluation.values import whole
 
+    for key in ("bootstrap", "seed"):
+        whole(settings[key], f"evaluation.{key}", 0)
     sets, skip = settings["sets"], bool(settings["skip_missing"])
     opened = open_sets(sets, whole(settings["folds"], "evaluation.folds", 2), skip)
     others = open_protocols(sets, skip)
@@ -151,15 +154,14 @@ def _score_pairs(
     cache: EmbeddingCache | None,
 ) -> dict[str, VerificationResult]:
     from frfw.evaluation import evaluate_sets
-    from frfw.evaluation.values import whole
 
     return evaluate_sets(
         _embed(embedder),
         opened,
         how,
         folds=int(settings["folds"]),
-        bootstrap=whole(settings["bootstrap"], "evaluation.bootstrap", 0),
-        seed=whole(settings["seed"], "evaluation.seed", 0),
+        bootstrap=int(settings["bootstrap"]),
+        seed=int(settings["seed"]),
         cache=cache,
     )
 

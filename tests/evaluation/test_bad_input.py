@@ -133,6 +133,19 @@ def test_one_fold_by_setting(score, pair_csv):
         refused(score(pair_csv, "--folds", "1"), "pairs.folds=1: give a whole number")
 
 
+@pytest.mark.parametrize("key", ["batch_size", "workers", "bootstrap", "seed"])
+def test_settings_that_are_no_numbers(model, pair_csv, monkeypatch, capsys, key):
+    monkeypatch.setattr(sys, "argv", [
+        "evaluate", f"checkpoint={model}", "evaluation=[csv]", f"evaluation.{key}=many",
+        f"evaluation.sets.csv.path={pair_csv}",
+    ])  # fmt: skip
+    with pytest.raises(SystemExit) as end:
+        evaluate.main()
+    told = capsys.readouterr()
+    parts = f"evaluation.{key}=many: give a whole number"
+    refused((end.value.code, told.out, told.err), parts)
+
+
 def test_folds_are_made_anew_when_asked(faces):
     path = faces / "own.csv"
     rows = [f"{SAME},1,0", f"{OTHER},0,0", f"{THIRD},0,0", "p04/p04_0001.png,p04/p04_0002.png,1,0"]
