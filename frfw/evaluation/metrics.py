@@ -62,14 +62,21 @@ def split_scores(
 
 
 def roc(genuine: NDArray[np.floating], impostor: NDArray[np.floating]) -> Roc:
-    """Return the exact ROC curve of sorted scores (as `split_scores` gives them)."""
-    distinct = np.unique(np.concatenate([genuine, impostor]))  # rising: looked up faster so
-    tar = (genuine.size - np.searchsorted(genuine, distinct, "left")) / genuine.size
-    far = (impostor.size - np.searchsorted(impostor, distinct, "left")) / impostor.size
+    """Return the exact ROC curve of rising scores (as `split_scores` gives them)."""
+    scores = np.concatenate([genuine, impostor])
+    order = np.argsort(scores, kind="stable")[::-1]  # two rising runs: merged, not sorted
+    return ranked_roc(scores[order], order < genuine.size)
+
+
+def ranked_roc(falling: NDArray[np.floating], same: NDArray[np.bool_]) -> Roc:
+    """Return the exact ROC curve of (P,) falling scores with their kinds, some of each."""
+    last = np.flatnonzero(np.append(falling[1:] < falling[:-1], True))  # of equal scores
+    tar = np.cumsum(same)[last]
+    far = last + 1 - tar
     return Roc(
-        far=np.concatenate([[0.0], far[::-1]]),
-        tar=np.concatenate([[0.0], tar[::-1]]),
-        thresholds=np.concatenate([[np.inf], distinct[::-1]]),
+        far=np.append(0.0, far / far[-1]),
+        tar=np.append(0.0, tar / tar[-1]),
+        thresholds=np.append(np.inf, falling[last].astype(np.float64)),
     )
 
 

@@ -83,7 +83,7 @@ def verify_distances(
         exact_fold_accuracies=exact.accuracies,
         exact_fold_thresholds=exact.thresholds,
         auc=metrics.auc(genuine, impostor),
-        eer=metrics.equal_error_rate(metrics.roc(genuine, impostor)),
+        eer=metrics.equal_error_rate(metrics.ranked_roc(cosine[order], kinds[order])),
         operating_points=tuple(points),
         scores=cosine,
         same=kinds,
