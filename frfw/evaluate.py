@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frfw.command import SKIP_MISSING, hydra_command
-from frfw.errors import FrfwError, nearest
+from frfw.errors import FrfwError
 
 if TYPE_CHECKING:
     from frfw.embedder import Embedder
     from frfw.evaluation import EmbeddingCache, Extraction, PairSet, VerificationResult
+    from frfw.evaluation.extraction import Embed
+    from frfw.evaluation.protocols import OpenSet
 
 
 @hydra_command("evaluate", flags=SKIP_MISSING)
@@ -39,6 +41,7 @@ def run(cfg: Any, ranks: Any) -> None:
     from omegaconf import OmegaConf
 
     import frfw
+    from frfw.evaluate_graded import chosen_sets, score_graded
 
     embedder = frfw.load(cfg.checkpoint, device=str(ranks.device)) if cfg.checkpoint else None
     if cfg.evaluation_root is None:
@@ -49,13 +52,16 @@ def run(cfg: Any, ranks: Any) -> None:
         raise FrfwError("evaluation=[] names no set: evaluation=[lfw,cfp_fp] for example")
     output = Path(config["output"] or default_output(config["checkpoint"]))
     how, cache = _extraction(settings, embedder), _cache(settings, embedder, output)
-    results, opened = _score_pairs(settings, embedder, how, cache)
+    opened, others = _open(settings, embedder)
+    graded = chosen_sets(config["robustness"], opened)
+    results = _score_pairs(settings, embedder, opened, how, cache)
+    chosen = _chosen(embedder, settings["sets"], {*opened, *others})
     if ranks.is_main and results:
-        _write(results, opened, output, config, embedder)
-    _score_others(settings, embedder, how, cache, output, ranks.is_main)
-    if config["robustness"]["enabled"]:
+        _write(results, opened, output, config, embedder, chosen)
+    _score_others(others, embedder, how, cache, output, chosen, ranks.is_main)
+    if graded:
         wanted, folds = config["robustness"], int(settings["folds"])
-        _robustness(wanted, embedder, opened, how, cache, output, folds, ranks.is_main)
+        score_graded(graded, wanted, embedder, how, cache, output, folds, ranks.is_main)
 
 
 def default_output(checkpoint: str | None) -> Path:
@@ -78,14 +84,15 @@ def _root(embedder: Embedder | None) -> str:
 
 def _extraction(settings: dict[str, Any], embedder: Embedder | None) -> Extraction:
     from frfw.evaluation import Extraction
+    from frfw.evaluation.values import whole
 
     return Extraction(
         size=embedder.preprocessing.size if embedder else 112,
         flip=bool(settings["flip"]),
-        batch_size=int(settings["batch_size"]),
+        batch_size=whole(settings["batch_size"], "evaluation.batch_size", 1),
         precision=str(settings["precision"]),
         device=str(embedder.device) if embedder else "cpu",
-        workers=int(settings["workers"]),
+        workers=whole(settings["workers"], "evaluation.workers", 0),
         progress=True,
     )
 
@@ -102,30 +109,54 @@ def _cache(
     return EmbeddingCache(folder, embedder.fingerprint, embedder.preprocessing.hash)
 
 
+def _open(
+    settings: dict[str, Any], embedder: Embedder | None
+) -> tuple[dict[str, PairSet], dict[str, OpenSet]]:
+    """Read every list before the first image is embedded."""
+    import logging
+
+    from frfw.evaluation import open_sets
+    from frfw.evaluation.protocols import open_protocols
+    from frfw.evaluation.statement import disagreements
+    from frfw.evaluation.values import whole
+
+    for key in ("bootstrap", "seed"):
+        whole(settings[key], f"evaluation.{key}", 0)
+    sets, skip = settings["sets"], bool(settings["skip_missing"])
+    opened = open_sets(sets, whole(settings["folds"], "evaluation.folds", 2), skip)
+    others = open_protocols(sets, skip)
+    if not opened and not others:
+        places = ", ".join(str(s.get("path")) for s in sets.values())
+        raise FrfwError(f"none of the evaluation sets is there ({places}): set evaluation_root")
+    needing = [*others, *(name for name, pairs in opened.items() if pairs.images is not None)]
+    if embedder is None and needing:
+        raise FrfwError(f"{needing[0]} is images: give the network as checkpoint=runs/NAME")
+    if embedder is not None:
+        for line in disagreements(embedder.preprocessing, sets):
+            logging.getLogger("frfw.evaluation").warning(line)
+    return opened, others
+
+
+def _chosen(embedder: Embedder | None, sets: dict[str, Any], here: set[str]) -> list[str]:
+    from frfw.selection import chosen_on
+
+    if embedder is None:
+        return []
+    scored = {name: source for name, source in sets.items() if name in here}
+    return chosen_on(embedder.path, embedder.config, scored)
+
+
 def _score_pairs(
     settings: dict[str, Any],
     embedder: Embedder | None,
+    opened: dict[str, PairSet],
     how: Extraction,
     cache: EmbeddingCache | None,
-) -> tuple[dict[str, VerificationResult], dict[str, PairSet]]:
-    import logging
+) -> dict[str, VerificationResult]:
+    from frfw.evaluation import evaluate_sets
 
-    from frfw.evaluation import evaluate_sets, open_sets
-    from frfw.evaluation.protocols import open_protocols
-    from frfw.evaluation.statement import disagreements
-
-    opened = open_sets(settings["sets"])
-    if embedder is not None:
-        for line in disagreements(embedder.preprocessing, settings["sets"]):
-            logging.getLogger("frfw.evaluation").warning(line)
-    if not opened and not open_protocols(settings["sets"]):
-        places = ", ".join(str(s.get("path")) for s in settings["sets"].values())
-        raise FrfwError(f"none of the evaluation sets is there ({places}): set evaluation_root")
-    needing = [name for name, pairs in opened.items() if pairs.images is not None]
-    if embedder is None and needing:
-        raise FrfwError(f"{needing[0]} is images: give the network as checkpoint=runs/NAME")
-    results = evaluate_sets(
-        embedder.forward if embedder else _no_network,
+    return evaluate_sets(
+        _embed(embedder),
         opened,
         how,
         folds=int(settings["folds"]),
@@ -133,30 +164,37 @@ def _score_pairs(
         seed=int(settings["seed"]),
         cache=cache,
     )
-    return results, opened
 
 
 def _score_others(
-    settings: dict[str, Any],
+    others: dict[str, OpenSet],
     embedder: Embedder | None,
     how: Extraction,
     cache: EmbeddingCache | None,
     output: Path,
+    chosen: list[str],
     is_main: bool,
 ) -> None:
     """Score identification and template sets; write `<name>.json` and print a table of each."""
     from frfw.evaluation.plots import cmc_figure, save_figure
-    from frfw.evaluation.protocols import open_protocols, protocol_table, score_protocol
+    from frfw.evaluation.protocol_result import protocol_table
+    from frfw.evaluation.protocols import score_protocol
+    from frfw.selection import warning
 
-    embed = embedder.forward if embedder else _no_network
-    for name, source in open_protocols(settings["sets"]).items():
-        result = score_protocol(embed, name, source, how, cache)
+    for name, source in others.items():
+        result = score_protocol(_embed(embedder), name, source, how, cache)
+        if name in chosen:
+            result.notes = [*result.notes, warning(name).removeprefix(f"{name}: ")]
         if is_main:
             path = result.save(output)
             curves = {k: r.cmc for k, r in result.identification.items() if r.cmc.size}
             if curves:
                 save_figure(cmc_figure(curves), output / f"{name}_cmc.png")
             print(f"{protocol_table(result)}\nwritten to {path}")
+
+
+def _embed(embedder: Embedder | None) -> Embed:
+    return embedder.forward if embedder else _no_network
 
 
 def _no_network(images: Any) -> Any:
@@ -169,65 +207,27 @@ def _write(
     output: Path,
     config: dict[str, Any],
     embedder: Embedder | None,
+    chosen: list[str],
 ) -> None:
     from frfw.evaluation.table import results_table
+    from frfw.selection import warning
     from frfw.tracking.worst import store_worst
 
     for name, result in results.items():
         result.details["checkpoint"] = str(embedder.path) if embedder else None
         result.details["model"] = embedder.fingerprint if embedder else None
+        result.details["chosen_on_this_set"] = name in chosen
         result.save(output)
         images = opened[name].images
         if images is not None:
             cosine = 1 - result.threshold / 2
             store_worst(output, name, result.scores, result.same, result.pairs, images.read, cosine)
-    table = results_table(results)
+    lines = [results_table(results), *(warning(name) for name in results if name in chosen)]
+    table = "\n".join(lines)
     (output / "table.txt").write_text(table + "\n")
     (output / "settings.json").write_text(json.dumps(config, indent=1) + "\n")
     print(table)
     print(f"written to {output}")
-
-
-def _robustness(
-    wanted: dict[str, Any],
-    embedder: Embedder | None,
-    opened: dict[str, PairSet],
-    how: Extraction,
-    cache: EmbeddingCache | None,
-    output: Path,
-    folds: int,
-    is_main: bool,
-) -> None:
-    from frfw.evaluation.plots import robustness_figure, save_figure
-    from frfw.evaluation.robustness import robustness, robustness_table, save_robustness
-    from frfw.tracking.board import add_figure
-
-    names = wanted["sets"] or [n for n, pairs in opened.items() if pairs.images is not None]
-    results = []
-    for name in [names] if isinstance(names, str) else names:
-        if name not in opened:
-            raise FrfwError(f"robustness.sets: {name!r} is not evaluated.{nearest(name, opened)}")
-        results.append(
-            robustness(
-                embedder.forward if embedder else _no_network,
-                opened[name],
-                how,
-                changes=wanted["changes"],
-                both=bool(wanted["both"]),
-                folds=folds,
-                far=float(wanted["far"]),
-                seed=int(wanted["seed"]),
-                cache=cache,
-            )
-        )
-        if is_main:
-            print(f"\n{robustness_table(results[-1])}")
-            figure = robustness_figure(results[-1])
-            save_figure(figure, output / f"robustness_{name}.png")
-            if embedder is not None:
-                add_figure(embedder.path, f"robustness/{name}", figure)
-    if is_main and results:
-        print(f"written to {save_robustness(results, output)}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy as np
 import torch.distributed as dist
 from numpy.typing import NDArray
 
+from frfw.evaluation.arrays import DAMAGED
 from frfw.evaluation.extraction import Extraction
 from frfw.evaluation.images import ImageList
 
@@ -71,10 +72,12 @@ def _read(path: Path, count: int) -> NDArray[np.float32] | None:
         return None
     try:
         kept = np.load(path, allow_pickle=False)
-    except (OSError, ValueError):
-        log.warning("%s is damaged; it is made again", path)
-        return None
-    return kept if kept.ndim == 2 and len(kept) == count else None
+        if kept.ndim == 2 and len(kept) == count:
+            return kept
+    except (*DAMAGED, AttributeError):  # an .npz by that name has no dimensions
+        pass
+    log.warning("%s is damaged; it is made again", path)
+    return None
 
 
 def _write(path: Path, rows: NDArray[np.float32]) -> None:

@@ -15,6 +15,7 @@ from sklearn.isotonic import IsotonicRegression
 from frfw.errors import FrfwError
 from frfw.evaluation.bootstrap import resampled
 from frfw.evaluation.metrics import split_scores, tar_at_far
+from frfw.evaluation.values import whole
 
 FEW = 30  # errors below which a rate is uncertain by a third or more (Doddington's rule of 30)
 
@@ -25,7 +26,8 @@ class Calibration:
 
     Attributes:
         far: asked for; far_measured: what the threshold has on these pairs.
-        threshold: accept where cosine >= threshold; threshold_interval: its 95 % interval.
+        threshold: accept where cosine >= threshold; threshold_interval: its 95 % interval, None
+            where none was asked for.
         tar: share of genuine pairs accepted.
         knots, log_ratios: natural-log likelihood ratio by cosine, a rising step function: that of
             the last knot at or below the score.
@@ -39,7 +41,7 @@ class Calibration:
     far: float
     far_measured: float
     threshold: float
-    threshold_interval: tuple[float, float]
+    threshold_interval: tuple[float, float] | None
     tar: float
     knots: list[float]
     log_ratios: list[float]
@@ -66,10 +68,11 @@ class Calibration:
         """Read what `save` wrote; FrfwError if it is no such file."""
         try:
             values = json.loads(Path(path).read_text())
-            values["threshold_interval"] = tuple(values["threshold_interval"])
+            interval = values["threshold_interval"]
+            values["threshold_interval"] = None if interval is None else tuple(interval)
             return cls(**values)
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise FrfwError(f"{path}: no calibration ({error})") from error
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise FrfwError(f"{path}: no calibration ({error}); calibrate again") from error
 
 
 def calibrate(
@@ -88,22 +91,15 @@ def calibrate(
         scores, same: (P,) cosines and kinds.
         folds: (P,) fold of every pair; Cllr is measured on each fold with the map of the others.
         identities: (P, 2) who is on the two images, for the interval.
-        samples: bootstrap resamples of identities; seed: of their draws.
+        samples: bootstrap resamples of identities, 0: no interval; seed: of their draws.
 
     Raises:
         FrfwError: `far` is not between 0 and 1, or is less than one false accept among the
             impostors, so that no threshold can be measured for it.
     """
-    if not 0 < far < 1:
-        raise FrfwError(f"far {far:g}: a false accept rate lies between 0 and 1")
     genuine, impostor = split_scores(scores, same)
+    check_far(far, impostor.size)
     expected = far * impostor.size
-    if expected < 1 - 1e-9:
-        raise FrfwError(
-            f"{impostor.size} impostor pairs are too few for FAR {far:g}: one false accept needs "
-            f"{math.ceil(round(1 / far, 6))}; give more different pairs or a FAR of at least "
-            f"{1 / impostor.size:.2g}"
-        )
     point = tar_at_far(genuine, impostor, far)
     notes = []
     if expected < FEW:
@@ -112,11 +108,12 @@ def calibrate(
             f"{FEW} the threshold is uncertain: mind its interval"
         )
     knots, ratios = fit_ratios(scores, same)
+    interval = _interval(scores, same, far, identities, whole(samples, "bootstrap", 0), seed)
     return Calibration(
         far=far,
         far_measured=float(point.far),
         threshold=float(point.threshold),
-        threshold_interval=_interval(scores, same, far, identities, samples, seed),
+        threshold_interval=interval,
         tar=float(point.tar),
         knots=knots.tolist(),
         log_ratios=ratios.tolist(),
@@ -126,6 +123,18 @@ def calibrate(
         impostors=int(impostor.size),
         notes=notes,
     )
+
+
+def check_far(far: float, impostors: int) -> None:
+    """Refuse a FAR for which the impostors are too few; FrfwError says how many it takes."""
+    if not 0 < far < 1:
+        raise FrfwError(f"far {far:g}: a false accept rate lies between 0 and 1")
+    if far * impostors < 1 - 1e-9:
+        raise FrfwError(
+            f"{impostors} impostor pairs are too few for FAR {far:g}: one false accept needs "
+            f"{math.ceil(round(1 / far, 6))}; give more different pairs or a FAR of at least "
+            f"{1 / max(impostors, 1):.2g}"
+        )
 
 
 def fit_ratios(
@@ -170,7 +179,10 @@ def _cross_validated_cllr(
     ratios = np.empty(scores.size)
     for fold in np.unique(folds):
         inside = folds == fold
-        split_scores(scores[~inside], same[~inside])  # both kinds must be left to fit to
+        try:  # both kinds must be left to fit to
+            split_scores(scores[~inside], same[~inside])
+        except FrfwError as error:
+            raise FrfwError(f"without fold {fold}, {error}; mix the folds") from error
         ratios[inside] = _look_up(*fit_ratios(scores[~inside], same[~inside]), scores[inside])
     return cllr(ratios, same)
 
@@ -182,7 +194,7 @@ def _interval(
     identities: NDArray[np.integer],
     samples: int,
     seed: int,
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
     """Bootstrap the threshold: with impostors drawn anew, where would it be?"""
     order = np.argsort(-scores, kind="stable")
     falling, impostor = scores[order], ~same[order]
@@ -192,5 +204,7 @@ def _interval(
         if accepted[-1]:
             allowed = int(np.searchsorted(accepted, far * accepted[-1] + 1e-9, "right"))
             thresholds.append(falling[max(allowed - 1, 0)])
+    if not thresholds:  # none asked for, or no resample drew an impostor
+        return None
     low, high = np.percentile(thresholds, (2.5, 97.5))
     return float(low), float(high)

@@ -98,7 +98,7 @@ CHANGES = {
     for change in (
         Change("shift", "of the side", (0.03, 0.06, 0.1, 0.15), shift),
         Change("rotation", "degrees", (5, 10, 20, 30), rotation),
-        Change("scale", "times", (0.95, 0.85, 1.1, 1.25), scale),
+        Change("scale", "times", (0.95, 1.1, 0.85, 1.25), scale),  # graded by |log|
         Change("blur", "sigma, pixels", (0.5, 1, 2, 3), blur),
         Change("noise", "grey levels", (5, 10, 20, 40), noise),
         Change("jpeg", "quality", (50, 30, 15, 5), jpeg),

@@ -66,7 +66,10 @@ def fold_numbers(pairs: int, folds: int | NDArray[np.integer]) -> NDArray[np.int
         raise FrfwError(f"{names.shape} fold names for {pairs} pairs: need one a pair")
     kinds, numbers = np.unique(names, return_inverse=True)
     if kinds.size < 2:
-        raise FrfwError(f"all pairs are in fold {kinds[0]}: cross-validation needs at least two")
+        raise FrfwError(
+            f"all pairs are in fold {kinds[0]}: cross-validation needs at least two; folds=10 "
+            "makes ten of consecutive pairs"
+        )
     return numbers.astype(np.int64)
 
 

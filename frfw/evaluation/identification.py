@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from frfw.errors import FrfwError
 from frfw.evaluation.metrics import OperatingPoint, tar_at_far
+from frfw.evaluation.values import rate, whole
 
 FPIR_TARGETS = (1e-1, 1e-2, 1e-3)
-log = logging.getLogger("frfw.evaluation")
 _PROBES = 512  # of one block of the score matrix
 
 
@@ -45,7 +43,8 @@ class IdentificationResult:
     details: dict[str, Any]
 
     def rank_rate(self, k: int) -> float | None:
-        """Return the rank-k identification rate; None without mated probes."""
+        """Return the rank-k identification rate, k from 1 on; None without mated probes."""
+        k = whole(k, "rank", 1)
         return float(self.cmc[min(k, self.cmc.size) - 1]) if self.cmc.size else None
 
     @property
@@ -81,8 +80,11 @@ def identify(
         probes: (Q, D) embeddings; probe_identities: (Q,).
 
     Raises:
-        FrfwError: shapes that do not fit, values that are not numbers, no probe or entry.
+        FrfwError: shapes that do not fit, values that are not numbers, no probe or entry, a FPIR
+            that is not above 0 and up to 1, a rank below 1.
     """
+    targets = [rate(target, f"{name}: fpir") for target in fpir_targets]
+    rank = None if rank is None else whole(rank, f"{name}: rank", 1)
     g, q = _unit(gallery, f"{name}: gallery"), _unit(probes, f"{name}: probe")
     own, asked = np.asarray(gallery_identities), np.asarray(probe_identities)
     if own.shape != g.shape[:1] or asked.shape != q.shape[:1] or g.shape[1:] != q.shape[1:]:
@@ -100,8 +102,8 @@ def identify(
     if rank is not None:
         found = found[ranks[mated] <= rank]
     points = [
-        _open_set(np.sort(found), int(mated.sum()), np.sort(best[~mated]), float(target))
-        for target in fpir_targets
+        _open_set(np.sort(found), int(mated.sum()), np.sort(best[~mated]), target)
+        for target in targets
     ]
     return IdentificationResult(
         name=name,
@@ -161,50 +163,3 @@ def _unit(embeddings: ArrayLike, what: str) -> NDArray[np.float32]:
     if bad.size:
         raise FrfwError(f"{what} embedding {bad[0]} is zero or not numbers (NaN or infinity)")
     return rows / norm
-
-
-def read_people(source: str | Path, skip_missing: bool = False) -> tuple[list[Path], list[str]]:
-    """Read a gallery or probe set: a folder with one sub-folder an identity, or a CSV.
-
-    The CSV has the columns `path, identity`; paths are absolute or relative to its folder.
-
-    Args:
-        source: the folder or the CSV.
-        skip_missing: leave out images of the CSV that are missing instead of refusing it.
-
-    Returns:
-        Image files and the identity of each.
-
-    Raises:
-        FrfwError: nothing there, no image, a missing image or column.
-    """
-    import csv
-
-    from frfw.data.decode import IMAGE_SUFFIXES
-    from frfw.data.layouts.common import inside, list_missing, read_lines
-
-    source = Path(source)
-    if source.is_dir():
-        files = sorted(p for p in source.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        people = [file.relative_to(source).parts[0] for file in files]
-        if not files or any(file.parent == source for file in files):
-            raise FrfwError(f"{source}: needs one sub-folder an identity, with images in it")
-        return files, people
-    reader = csv.DictReader(read_lines(source), skipinitialspace=True)
-    if not {"path", "identity"} <= set(reader.fieldnames or ()):
-        raise FrfwError(f"{source} needs the columns path and identity")
-    rows = list(reader)
-    files = [
-        Path(path) if Path(path).is_absolute() else inside(source.parent, path, str(source))
-        for path in (row["path"] or "" for row in rows)
-    ]
-    there = [file.is_file() for file in files]
-    missing = [str(file) for file, here in zip(files, there) if not here]
-    if missing and not skip_missing:
-        raise FrfwError(f"{source}: {list_missing(missing, len(files))}")
-    if not any(there):
-        raise FrfwError(f"{source} lists no image" + (" that is here" if files else ""))
-    if missing:
-        log.warning("%s: %d of %d images are missing", source, len(missing), len(files))
-    kept = [(file, row["identity"]) for file, row, here in zip(files, rows, there) if here]
-    return [file for file, _ in kept], [who for _, who in kept]

@@ -19,10 +19,16 @@ class ImageList:
     Args:
         items: paths or bytes (JPEG, PNG, BMP, WebP).
         where: said in messages about a bad image.
+        numbers: what each is called in its pack; by default its place in `items`.
     """
 
-    def __init__(self, items: Sequence[Path | bytes], where: str) -> None:
-        self.items, self.where = items, where
+    def __init__(
+        self,
+        items: Sequence[Path | bytes],
+        where: str,
+        numbers: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.items, self.where, self.numbers = items, where, numbers
 
     def __len__(self) -> int:
         return len(self.items)
@@ -30,7 +36,17 @@ class ImageList:
     def locate(self, index: int) -> str:
         """Say which image this is, for messages."""
         item = self.items[index]
-        return str(item) if isinstance(item, Path) else f"{self.where}, image {index}"
+        if isinstance(item, Path):
+            return str(item)
+        if self.numbers is None:
+            return f"{self.where}, image {index}"
+        number = int(self.numbers[index])
+        return f"{self.where}, image {number} (of pair {number // 2}, both counted from 0)"
+
+    def subset(self, chosen: Sequence[int] | NDArray[np.integer]) -> ImageList:
+        """Return the images at these places, in their order, with the names they have here."""
+        numbers = None if self.numbers is None else self.numbers[np.asarray(chosen)]
+        return ImageList([self.items[i] for i in chosen], self.where, numbers)
 
     def data(self, index: int) -> bytes:
         """Return the encoded bytes of image `index`."""
@@ -69,11 +85,13 @@ class ImageList:
         return digest.hexdigest()
 
 
-def distinct(images: Sequence[bytes]) -> tuple[list[bytes], NDArray[np.int64]]:
-    """Return the distinct ones of `images` and, for each image, its place among them.
+def of_pack(images: Sequence[bytes], where: str) -> tuple[ImageList, NDArray[np.int64]]:
+    """Return the distinct images of a verification pack and, for each image, its place among them.
 
-    Verification packs hold an image once for every pair that it is in; each is embedded once.
+    A pack holds an image once for every pair that it is in; each is embedded once, and is called
+    by where it comes first: image 2 i or 2 i + 1 is in pair i.
     """
     places: dict[bytes, int] = {}
-    where = np.array([places.setdefault(image, len(places)) for image in images], np.int64)
-    return list(places), where
+    place = np.array([places.setdefault(image, len(places)) for image in images], np.int64)
+    first = np.unique(place, return_index=True)[1]
+    return ImageList(list(places), where, first), place

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frfw.errors import FrfwError
+from frfw.evaluation.values import rate
 
 FAR_TARGETS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
@@ -29,9 +30,15 @@ class Roc:
 
 
 def split_scores(
-    scores: NDArray[np.floating], same: NDArray[np.bool_]
+    scores: NDArray[np.floating],
+    same: NDArray[np.bool_],
+    order: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Return the genuine and the impostor scores, each rising.
+
+    Args:
+        scores, same: (P,) scores and kinds of pairs.
+        order: (P,) positions by rising score, where the caller has them.
 
     Raises:
         FrfwError: the two arrays differ in length, a score is not a number, or all pairs are
@@ -43,7 +50,9 @@ def split_scores(
     bad = np.flatnonzero(~np.isfinite(scores))
     if bad.size:
         raise FrfwError(f"{bad.size} scores are not numbers, the first of pair {bad[0]}")
-    genuine, impostor = np.sort(scores[same]), np.sort(scores[~same])
+    order = np.argsort(scores) if order is None else order
+    rising, kind = scores[order], same[order]
+    genuine, impostor = rising[kind], rising[~kind]
     if not genuine.size or not impostor.size:
         kind = "different" if not genuine.size else "same"
         raise FrfwError(
@@ -53,14 +62,21 @@ def split_scores(
 
 
 def roc(genuine: NDArray[np.floating], impostor: NDArray[np.floating]) -> Roc:
-    """Return the exact ROC curve of sorted scores (as `split_scores` gives them)."""
-    distinct = np.unique(np.concatenate([genuine, impostor]))[::-1].astype(np.float64)
-    tar = (genuine.size - np.searchsorted(genuine, distinct, "left")) / genuine.size
-    far = (impostor.size - np.searchsorted(impostor, distinct, "left")) / impostor.size
+    """Return the exact ROC curve of rising scores (as `split_scores` gives them)."""
+    scores = np.concatenate([genuine, impostor])
+    order = np.argsort(scores, kind="stable")[::-1]  # two rising runs: merged, not sorted
+    return ranked_roc(scores[order], order < genuine.size)
+
+
+def ranked_roc(falling: NDArray[np.floating], same: NDArray[np.bool_]) -> Roc:
+    """Return the exact ROC curve of (P,) falling scores with their kinds, some of each."""
+    last = np.flatnonzero(np.append(falling[1:] < falling[:-1], True))  # of equal scores
+    tar = np.cumsum(same)[last]
+    far = last + 1 - tar
     return Roc(
-        far=np.concatenate([[0.0], far]),
-        tar=np.concatenate([[0.0], tar]),
-        thresholds=np.concatenate([[np.inf], distinct]),
+        far=np.append(0.0, far / far[-1]),
+        tar=np.append(0.0, tar / tar[-1]),
+        thresholds=np.append(np.inf, falling[last].astype(np.float64)),
     )
 
 
@@ -110,8 +126,11 @@ def tar_at_far(
     With n impostors FAR moves in steps of 1/n. A target under half a step cannot be told from
     zero and gets no figure; from half a step to one, the figure is the TAR at no false accept,
     and the note says so.
+
+    Raises:
+        FrfwError: `target` is not above 0 and up to 1.
     """
-    n = impostor.size
+    target, n = rate(target, "FAR target"), impostor.size
     if target * n < 0.5:
         needed = math.ceil(round(1 / target, 6))
         return OperatingPoint(

@@ -1,18 +1,15 @@
-"""Pair lists beyond the layouts of frfw.data: CSV of one's own, embeddings, RFW, XQLFW."""
+"""Pair lists beyond the layouts of frfw.data: CSV of one's own, RFW, XQLFW."""
 
 from __future__ import annotations
 
-import csv
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from frfw.data.layouts import PairList, read_lfw
 from frfw.data.layouts.common import collect, inside, number, read_lines, with_suffix
+from frfw.data.layouts.rows import read_rows
 from frfw.errors import FrfwError, nearest
-from frfw.evaluation.identities import linked
 
 _TRUE, _FALSE = ("1", "true", "same", "yes"), ("0", "false", "different", "diff", "no")
 
@@ -29,30 +26,27 @@ def read_pair_csv(path: Path, images: Path | None = None, skip_missing: bool = F
     Raises:
         FrfwError: a column or value is missing or wrong, or images are missing.
     """
-    reader = csv.DictReader(read_lines(path), skipinitialspace=True)
-    columns = [(column or "").strip() for column in reader.fieldnames or []]
-    reader.fieldnames = columns
+    columns, entries = read_rows(path)
     first, second = ("path_a", "path_b") if "path_a" in columns else ("a", "b")
     if first == "a" and not {"a", "b"} <= set(columns):
         first, second = "path_a", "path_b"
     for needed in (first, second, "same"):
         if needed not in columns:
             raise FrfwError(f"{path} has no column {needed!r}.{nearest(needed, columns)}")
-    root, rows, groups = images or path.parent, [], []
-    for at, entry in enumerate(reader, 2):
-        where = f"{path}, line {at}"
-        flag = (entry["same"] or "").strip().lower()
+    root, rows = images or path.parent, []
+    for at, entry in entries:
+        where, flag, fold = f"{path}, line {at}", entry["same"].lower(), entry.get("fold", "")
         if flag not in (*_TRUE, *_FALSE):
             raise FrfwError(f"{where}: same is {entry['same']!r}, not 1 or 0")
-        files = [_file(root, (entry[key] or "").strip(), where) for key in (first, second)]
-        fold = (entry.get("fold") or "").strip()
+        files = [_file(root, entry[key], where) for key in (first, second)]
         rows.append((*files, flag in _TRUE, number(fold, where, low=0) if fold else -1))
-        groups.append((entry.get("group") or "").strip())
-    unnumbered = [at for at, row in enumerate(rows) if row[3] < 0]
+    lines = np.array([at for at, _ in entries], np.int64)
+    unnumbered = [at for at, row in zip(lines, rows) if row[3] < 0]
     if unnumbered and len(unnumbered) < len(rows):
-        raise FrfwError(f"{path}, line {unnumbered[0] + 2}: fold is empty here, not elsewhere")
-    listed = collect(str(path), rows, groups if "group" in columns else None, skip_missing)
-    listed.name = path.stem
+        raise FrfwError(f"{path}, line {unnumbered[0]}: fold is empty here, not elsewhere")
+    groups = [entry["group"] for _, entry in entries] if "group" in columns else None
+    listed = collect(str(path), rows, groups, skip_missing)
+    listed.name, listed.lines = path.stem, lines[listed.kept]
     return listed
 
 
@@ -60,58 +54,6 @@ def _file(root: Path, text: str, where: str) -> Path:
     if not text:
         raise FrfwError(f"{where}: a path is empty")
     return Path(text) if Path(text).is_absolute() else inside(root, text, where)
-
-
-def read_pair_embeddings(path: Path) -> dict[str, Any]:
-    """Read pairs of embeddings from an `.npz`.
-
-    Either `embeddings` (M, D) with `pairs` (P, 2), or `embeddings_a` and `embeddings_b` (P, D);
-    with `same` (P,) and optionally `fold`, `group` (P,) and `identity` (M,).
-
-    Raises:
-        FrfwError: an array is missing or its shape does not fit.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FrfwError(f"{path} is no .npz of plain arrays: {error or 'it is cut off'}") from error
-    if "embeddings_a" in arrays and "embeddings_b" in arrays:
-        a, b = arrays["embeddings_a"], arrays["embeddings_b"]
-        if a.ndim != 2 or a.shape != b.shape:
-            raise FrfwError(f"{path}: embeddings_a {a.shape} and embeddings_b {b.shape} differ")
-        arrays["embeddings"] = np.concatenate([a, b])
-        arrays["pairs"] = np.arange(2 * len(a)).reshape(2, -1).T
-    for key in ("embeddings", "pairs", "same"):
-        if key not in arrays:
-            raise FrfwError(f"{path} has no array {key!r}.{nearest(key, arrays)}")
-    embeddings, pairs, same = arrays["embeddings"], arrays["pairs"], arrays["same"]
-    if embeddings.ndim != 2 or pairs.shape != (same.size, 2) or same.ndim != 1:
-        raise FrfwError(
-            f"{path}: embeddings {embeddings.shape}, pairs {pairs.shape}, same {same.shape}; "
-            "need (M, D), (P, 2), (P,)"
-        )
-    if not np.isin(same, (0, 1)).all():
-        raise FrfwError(f"{path}: same holds {same[~np.isin(same, (0, 1))][0]}; need 0 and 1")
-    if "identity" in arrays and arrays["identity"].shape != embeddings.shape[:1]:
-        raise FrfwError(
-            f"{path}: identity has shape {arrays['identity'].shape}, not {embeddings.shape[:1]}"
-        )
-    if pairs.size and (pairs.min() < 0 or pairs.max() >= len(embeddings)):
-        raise FrfwError(f"{path}: pairs name rows outside 0..{len(embeddings) - 1}")
-    for key in ("fold", "group"):
-        if key in arrays and arrays[key].shape != same.shape:
-            raise FrfwError(f"{path}: {key} has shape {arrays[key].shape}, not {same.shape}")
-    pairs, same = pairs.astype(np.int64), same.astype(bool)
-    who = arrays.get("identity")
-    return {
-        "embeddings": embeddings,
-        "pairs": pairs,
-        "same": same,
-        "folds": arrays.get("fold", 10),
-        "groups": arrays["group"].astype(str) if "group" in arrays else None,
-        "identities": linked(len(embeddings), pairs[same]) if who is None else who,
-    }
 
 
 def read_xqlfw(root: Path, pairs: str | Path | None = None, skip_missing: bool = False) -> PairList:

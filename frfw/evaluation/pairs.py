@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 from frfw.data.layouts import PairList, read_layout
 from frfw.data.verification_pack import read_pack
 from frfw.errors import FrfwError, nearest
+from frfw.evaluation.arrays import first_equal
+from frfw.evaluation.duplicates import judge, repeats
 from frfw.evaluation.folds import fold_numbers
 from frfw.evaluation.identities import identity_names, linked, matching
-from frfw.evaluation.images import ImageList, distinct
-from frfw.evaluation.pair_files import read_pair_csv, read_pair_embeddings, read_rfw, read_xqlfw
+from frfw.evaluation.images import ImageList, of_pack
+from frfw.evaluation.pair_embeddings import read_pair_embeddings
+from frfw.evaluation.pair_files import read_pair_csv, read_rfw, read_xqlfw
+from frfw.evaluation.values import whole
 
 log = logging.getLogger("frfw.evaluation")
 
@@ -40,12 +44,14 @@ class PairSet:
         images: the M images; None when the embeddings come with the pairs.
         pairs: (P, 2) int64 indices of images (or rows of `embeddings`).
         same: (P,) bool.
-        folds: how many consecutive blocks, or (P,) the fold of every pair.
+        folds: how many consecutive blocks, or (P,) the fold of every pair; None: the set does not
+            say, and the settings decide.
         groups: (P,) names to report apart, or None.
         identities: (M,) int64 who is on each image, for intervals; linked through same pairs
             and repeated images where the set does not say.
         identity_names: of each number in `identities`, where the set names its people.
         embeddings: (M, D), or None.
+        lines: (P,) int64, the line of the list that each pair stands on, where there is one.
         details: what a reader of the figures should know, e.g. skipped or repeated pairs.
     """
 
@@ -53,11 +59,12 @@ class PairSet:
     images: ImageList | None
     pairs: NDArray[np.int64]
     same: NDArray[np.bool_]
-    folds: int | NDArray[np.int64] = 10
+    folds: int | NDArray[np.int64] | None = None
     groups: NDArray[np.str_] | None = None
     identities: NDArray[np.int64] | None = None
     identity_names: list[str] | None = None
     embeddings: NDArray[np.floating] | None = None
+    lines: NDArray[np.int64] | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -90,7 +97,7 @@ def load_pairs(source: str | Path | Mapping[str, Any], name: str | None = None) 
         raise FrfwError(f"verification set {name or path.stem}: {path} does not exist")
     found = _read(path, options, name)
     if options.get("folds") is not None:
-        found.folds = int(options["folds"])
+        found.folds = whole(options["folds"], f"{found.name}.folds", 2)
     _restrict(found, options)
     _check_duplicates(found, path, bool(options.get("allow_duplicates")))
     _check_kinds(found, path)
@@ -99,6 +106,7 @@ def load_pairs(source: str | Path | Mapping[str, Any], name: str | None = None) 
 
 def _read(path: Path, options: Mapping[str, Any], name: str | None) -> PairSet:
     layout = _layout(path, str(options.get("layout") or "auto"))
+    _check_places(options, layout, path)
     if layout == "bin":
         return _from_pack(path, name or path.stem)
     if layout == "npz":
@@ -130,15 +138,27 @@ def _layout(path: Path, asked: str) -> str:
         if suffix not in ("bin", "csv", "npz"):
             raise FrfwError(f"{path}: pairs come as a .bin pack, a .csv, an .npz, or a folder")
         return suffix
+    if asked == "auto" and (path / "xqlfw_pairs.txt").is_file():
+        return "xqlfw"
+    if asked == "auto" and any(path.glob("txts/*/*_pairs.txt")):
+        return "rfw"
     return asked
+
+
+def _check_places(options: Mapping[str, Any], layout: str, path: Path) -> None:
+    """Refuse a file or folder that would not be read."""
+    if options.get("pairs") and layout in ("bin", "npz", "csv", "cfp_ff", "cfp_fp", "rfw"):
+        raise FrfwError(f"{path}: its layout ({layout}) has its pair list; leave out pairs=")
+    if options.get("images") and layout != "csv":
+        raise FrfwError(f"{path}: images= is for a .csv; path= is where a layout's images are")
 
 
 def _from_pack(path: Path, name: str) -> PairSet:
     pack = read_pack(path)
-    images, where = distinct(pack.images)
+    images, where = of_pack(pack.images, str(path))
     pairs = where.reshape(-1, 2)
     identities = linked(len(images), pairs[pack.same])
-    return PairSet(name, ImageList(images, str(path)), pairs, pack.same, identities=identities)
+    return PairSet(name, images, pairs, pack.same, identities=identities)
 
 
 def _from_list(listed: PairList, layout: str, name: str) -> PairSet:
@@ -153,10 +173,11 @@ def _from_list(listed: PairList, layout: str, name: str) -> PairSet:
         ImageList(listed.paths, name),
         listed.pairs,
         listed.same,
-        listed.fold if (listed.fold >= 0).all() else 10,
+        listed.fold if (listed.fold >= 0).all() else None,
         listed.group,
         identities.astype(np.int64),
         known.tolist() if named else None,
+        lines=listed.lines,
     )
 
 
@@ -183,6 +204,8 @@ def _restrict(found: PairSet, options: Mapping[str, Any]) -> None:
         found.folds = np.asarray(found.folds)[both]
     if found.groups is not None:
         found.groups = found.groups[both]
+    if found.lines is not None:
+        found.lines = found.lines[both]
     _drop_unused(found)
 
 
@@ -191,7 +214,7 @@ def _drop_unused(found: PairSet) -> None:
     used, pairs = np.unique(found.pairs, return_inverse=True)
     found.pairs = pairs.reshape(found.pairs.shape).astype(np.int64)
     found.identities = found.identities[used]
-    found.images = ImageList([found.images.items[i] for i in used], found.images.where)
+    found.images = found.images.subset(used)
 
 
 def _check_kinds(found: PairSet, path: Path) -> None:
@@ -199,27 +222,30 @@ def _check_kinds(found: PairSet, path: Path) -> None:
     if found.same.all() or not found.same.any():
         kind = "same" if found.same.all() else "different"
         raise FrfwError(
-            f"{path}: all {len(found)} pairs are '{kind}': error rates need pairs of both kinds"
+            f"{path}: all {len(found)} pairs are '{kind}': error rates need pairs of both kinds; "
+            "check the column or file that says which are the same"
         )
-    if np.ndim(found.folds):
-        try:
-            fold_numbers(len(found), found.folds)
-        except FrfwError as error:
-            raise FrfwError(f"{path}: {error}") from error
+    if found.folds is not None:
+        check_folds(found, found.folds, str(path))
+
+
+def check_folds(pairs: PairSet, folds: int | NDArray[np.int64], where: str) -> None:
+    """Refuse folds that cannot be cross-validated; FrfwError says where they come from."""
+    try:
+        fold_numbers(len(pairs), folds)
+    except FrfwError as error:
+        raise FrfwError(f"{where}: {error}") from error
 
 
 def _check_duplicates(found: PairSet, path: Path, allowed: bool) -> None:
-    """Refuse pairs that come twice in a list of one's own; note them in a published set."""
-    ordered = np.sort(found.pairs, axis=1)
-    _, first, inverse = np.unique(ordered, axis=0, return_index=True, return_inverse=True)
-    repeated = np.flatnonzero(first[inverse.reshape(-1)] != np.arange(len(found)))
-    if not repeated.size:
-        return
-    found.details["repeated_pairs"] = int(repeated.size)
-    if path.suffix.lower() in (".csv", ".npz") and not allowed:
-        again = int(repeated[0])
-        raise FrfwError(
-            f"{path}: {repeated.size} pairs come more than once, e.g. pair {again} is pair "
-            f"{int(first[inverse.reshape(-1)][again])} again (counting from 0); remove them, "
-            "or set allow_duplicates=true to count them each time"
-        )
+    """Look for pairs that come twice; images and embeddings are known by their bytes or names."""
+    pairs = found.pairs
+    if found.embeddings is not None:
+        pairs = first_equal(found.embeddings)[pairs]
+
+    def name(at: int) -> str:
+        return f"pair {at}" if found.lines is None else f"line {found.lines[at]}"
+
+    own = path.suffix.lower() in (".csv", ".npz")
+    again = repeats(pairs, found.same)
+    found.details |= judge(again, found.same, str(path), name, own=own, allowed=allowed)

@@ -101,8 +101,8 @@ def calibration_figure(calibration: Calibration) -> Figure:
     log_ratio = np.asarray(calibration.log_ratios) / np.log(10)
     axes.step(calibration.knots, log_ratio, where="post")
     axes.axvline(calibration.threshold, color="0.3", linestyle=":", label="threshold")
-    low, high = calibration.threshold_interval
-    axes.axvspan(low, high, color="0.5", alpha=0.2, label="95 % interval")
+    if calibration.threshold_interval is not None:
+        axes.axvspan(*calibration.threshold_interval, color="0.5", alpha=0.2, label="95 % interval")
     axes.legend()
     return axes.figure
 

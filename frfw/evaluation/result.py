@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frfw.errors import FrfwError
+from frfw.evaluation.arrays import read_npz
 from frfw.evaluation.metrics import OperatingPoint, Roc, roc, split_scores
 
 _ARRAYS = (
@@ -138,12 +139,12 @@ class VerificationResult:
         """
         path = Path(path)
         try:
-            values = json.loads(path.read_text())
-            with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
-                values |= {key: arrays[key] for key in arrays.files}
+            values = json.loads(path.read_text()) | read_npz(path.with_suffix(".npz"))
             return cls.from_dict(values)
-        except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise FrfwError(f"{path}: not a saved verification result ({error})") from error
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise FrfwError(
+                f"{path}: not a saved verification result ({error}); evaluate again"
+            ) from error
 
 
 def _plain(values: NDArray[Any] | None) -> list[Any] | None:

@@ -74,7 +74,7 @@ def robustness(
         raise FrfwError(f"{pairs.name}: robustness needs images, and these pairs are embeddings")
     folds = own_folds(pairs, folds)
     used = np.unique(pairs.pairs if both else pairs.pairs[:, 1])
-    images = ImageList([pairs.images.items[i] for i in used], pairs.images.where)
+    images = pairs.images.subset(used)
     clean = embed_pairs(embed, pairs, how, cache)
     rows = []
     for change in chosen_changes(list(changes) if changes else None):

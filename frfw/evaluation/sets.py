@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,38 +13,34 @@ from frfw.errors import FrfwError
 from frfw.evaluation.bootstrap import bootstrap_intervals
 from frfw.evaluation.cache import EmbeddingCache
 from frfw.evaluation.extraction import Embed, Extraction, Stop, extract
-from frfw.evaluation.pairs import PairSet, load_pairs
+from frfw.evaluation.opening import present
+from frfw.evaluation.pairs import PairSet, check_folds, load_pairs
 from frfw.evaluation.result import VerificationResult
 from frfw.evaluation.verification import verify
 
-log = logging.getLogger("frfw.evaluation")
 
+def open_sets(
+    sets: Mapping[str, Any], folds: int | None = None, skip_missing: bool = False
+) -> dict[str, PairSet]:
+    """Load named pair sets, and refuse at once what could not be scored later.
 
-def open_sets(sets: Mapping[str, Any]) -> dict[str, PairSet]:
-    """Load named pair sets.
-
-    A set whose file or folder is missing is skipped with a warning, unless it is the only one.
-    Sets of another kind than pairs (identification, templates) are for `frfw.evaluate` only and
-    passed over.
+    A set whose file or folder is not there is skipped with a warning, unless it is the only set
+    of any kind. Sets of another kind than pairs (identification, templates) are passed over:
+    `open_protocols` opens them.
 
     Args:
         sets: by name, a path or a mapping as `load_pairs` takes it.
+        folds: of sets that do not bring their own; None: not known yet.
+        skip_missing: of sets that do not say: leave out pairs whose images are missing.
 
     Raises:
-        FrfwError: the only set is missing, or what `load_pairs` finds wrong.
+        FrfwError: the only set is missing, what `load_pairs` finds wrong, folds that cannot be.
     """
-    wanted = {
-        name: {"path": source} if isinstance(source, str | Path) else dict(source)
-        for name, source in sets.items()
-    }
-    wanted = {n: source for n, source in wanted.items() if source.get("kind", "pairs") == "pairs"}
     opened = {}
-    for name, source in wanted.items():
-        path = source.get("path")
-        if path and not Path(path).exists() and len(wanted) > 1:
-            log.warning("verification set %s is skipped: %s does not exist", name, path)
-            continue
+    for name, source in present(sets, ("pairs",), skip_missing).items():
         opened[name] = load_pairs(source, name)
+        if folds is not None:
+            check_folds(opened[name], own_folds(opened[name], folds), f"{name}: {source['path']}")
     return opened
 
 
@@ -82,7 +77,7 @@ def evaluate_sets(
     """
     how = how or Extraction()
     closed = {name: source for name, source in sets.items() if not isinstance(source, PairSet)}
-    opened = open_sets(closed)
+    opened = open_sets(closed, folds) if closed else {}
     results = {}
     for name, source in sets.items():
         pairs = source if isinstance(source, PairSet) else opened.get(name)
@@ -141,7 +136,7 @@ def score_pairs(
 
 def own_folds(pairs: PairSet, folds: int) -> int | NDArray[np.int64]:
     """Return the set's own folds where it brings some, else `folds`."""
-    return pairs.folds if np.ndim(pairs.folds) or pairs.folds != 10 else folds
+    return folds if pairs.folds is None else pairs.folds
 
 
 def pair_identities(pairs: PairSet) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from frfw.errors import FrfwError
 from frfw.evaluation.metrics import OperatingPoint, Roc, equal_error_rate
+from frfw.evaluation.values import rate
 
 BINS = 1 << 22  # over [-1, 1]: a bin is 4.8e-7 wide, about the rounding of a float32 cosine
 
@@ -52,7 +53,7 @@ class ScoreStream:
 
     def operating_point(self, target: float, curve: Roc | None = None) -> OperatingPoint:
         """Return TAR at the largest acceptance whose FAR does not exceed `target`."""
-        count = int(self.impostor.sum())
+        target, count = rate(target, "FAR target"), int(self.impostor.sum())
         if target * count < 0.5:
             needed = math.ceil(round(1 / target, 6))
             note = f"{count} impostors are too few for FAR {target:g}: {needed} are"

@@ -32,9 +32,11 @@ def results_table(results: Mapping[str, VerificationResult]) -> str:
             count = int((~result.same).sum())
             notes.append(f"{name}: {count} impostors are too few for FAR {', '.join(few)}")
     for name, result in results.items():
-        for key in ("skipped_pairs", "repeated_pairs"):
+        for key in ("skipped_pairs", "repeated_pairs", "disputed_pairs"):
             if result.details.get(key):
-                notes.append(f"{name}: {result.details[key]} {key.replace('_', ' ')}")
+                told = f"{name}: {result.details[key]} {key.replace('_', ' ')}"
+                named = result.details.get("repeated") if key == "repeated_pairs" else None
+                notes.append(told + (f", e.g. {named[0]}" if named else ""))
     return "\n".join([text_table(rows), *notes])
 
 

@@ -12,7 +12,7 @@ from frfw.evaluation import metrics
 from frfw.evaluation.folds import exact_accuracy, fold_numbers, grid_accuracy
 from frfw.evaluation.result import VerificationResult
 
-_ROWS = 64  # of one block in float64, so that it stays in the processor's cache
+_ROWS = 40  # of one block in float64, so that it stays in the processor's cache
 
 
 def verify(
@@ -66,10 +66,11 @@ def verify_distances(
     """Like `verify`, from (P,) squared distances of unit vectors (0..4)."""
     kinds = np.asarray(same).astype(bool)
     cosine = 1 - distance / 2
-    genuine, impostor = metrics.split_scores(cosine, kinds)
     fold = fold_numbers(distance.size, np.asarray(folds) if np.ndim(folds) else folds)
-    grid = grid_accuracy(distance, kinds, fold)
-    exact = exact_accuracy(distance, kinds, fold)
+    order = np.argsort(distance)  # once, for all: what follows is several times as fast on it
+    genuine, impostor = metrics.split_scores(cosine, kinds, order[::-1])
+    ranked = distance[order], kinds[order], fold[order]
+    grid, exact = grid_accuracy(*ranked), exact_accuracy(*ranked)
     points = [metrics.tar_at_far(genuine, impostor, float(far)) for far in far_targets]
     return VerificationResult(
         name=name,
@@ -82,7 +83,7 @@ def verify_distances(
         exact_fold_accuracies=exact.accuracies,
         exact_fold_thresholds=exact.thresholds,
         auc=metrics.auc(genuine, impostor),
-        eer=metrics.equal_error_rate(metrics.roc(genuine, impostor)),
+        eer=metrics.equal_error_rate(metrics.ranked_roc(cosine[order], kinds[order])),
         operating_points=tuple(points),
         scores=cosine,
         same=kinds,
@@ -99,18 +100,17 @@ def squared_distances(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArr
     Raises:
         FrfwError: a row is zero or not a number; the pair is named.
     """
-    squares_a, squares_b, products = np.empty((3, a.shape[0]))
+    squares, products = np.empty((2, a.shape[0])), np.empty(a.shape[0])
     room = np.empty((2, _ROWS, a.shape[1]))  # written again and again: stays in the cache
     for start in range(0, a.shape[0], _ROWS):
-        part = slice(start, min(start + _ROWS, a.shape[0]))
-        x, y = room[:, : part.stop - start]
-        x[...], y[...] = a[part], b[part]
-        _dot(x, x, out=squares_a[part])
-        _dot(y, y, out=squares_b[part])
-        _dot(x, y, out=products[part])
-    _check_norms(squares_a, "first")
-    _check_norms(squares_b, "second")
-    distance = 2 - 2 * (products / np.sqrt(squares_a * squares_b))
+        stop = min(start + _ROWS, a.shape[0])
+        both = room[:, : stop - start]
+        both[0], both[1] = a[start:stop], b[start:stop]
+        _dot(both, both, out=squares[:, start:stop])
+        _dot(both[0], both[1], out=products[start:stop])
+    for square, which in zip(squares, ("first", "second")):
+        _check_norms(square, which)
+    distance = 2 - 2 * (products / np.sqrt(squares[0] * squares[1]))
     doubtful = np.flatnonzero(np.abs(distance * 100 - np.rint(distance * 100)) < 1e-9)
     distance[doubtful] = _as_written(a[doubtful], b[doubtful])
     return distance
@@ -126,7 +126,7 @@ def _as_written(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.
 def _row_dots(
     x: NDArray[np.float64], y: NDArray[np.float64], out: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    return np.einsum("ij,ij->i", x, y, out=out)
+    return np.einsum("...j,...j->...", x, y, out=out)
 
 
 _dot = getattr(np, "vecdot", _row_dots)  # NumPy 2 has the faster one

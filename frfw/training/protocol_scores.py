@@ -10,7 +10,8 @@ import numpy as np
 
 from frfw.evaluation import EmbeddingCache, Extraction
 from frfw.evaluation.extraction import Embed, Stop
-from frfw.evaluation.protocols import ProtocolResult, open_protocols, score_protocol
+from frfw.evaluation.protocol_result import ProtocolResult
+from frfw.evaluation.protocols import open_protocols, score_protocol
 from frfw.tracking.headline import headline, in_words
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ class ProtocolScores:
 
     Args:
         sets: all of `evaluation.sets`. One that is missing is passed over with a warning.
+        skip_missing: of sets that do not say: leave out images that are missing.
     """
 
-    def __init__(self, sets: Mapping[str, Any]) -> None:
-        self.sets = open_protocols(sets)
+    def __init__(self, sets: Mapping[str, Any], skip_missing: bool = False) -> None:
+        self.sets = open_protocols(sets, skip_missing)
 
     def score(
         self, embed: Embed, how: Extraction, cache: EmbeddingCache | None, stop: Stop | None

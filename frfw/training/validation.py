@@ -19,7 +19,7 @@ from frfw.evaluation import (
     open_sets,
 )
 from frfw.evaluation.extraction import Stopped
-from frfw.evaluation.protocols import ProtocolResult
+from frfw.evaluation.protocol_result import ProtocolResult
 from frfw.evaluation.statement import disagreements
 from frfw.tracking.projector import choose_identities
 from frfw.tracking.worst import store_worst
@@ -43,9 +43,9 @@ class Validator:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._options = trainer.config.get("evaluation") or {}
-        sets = self._options.get("sets") or {}
-        self.sets: dict[str, PairSet] = open_sets(sets)
-        self.protocols = ProtocolScores(sets)
+        sets, skip = self._options.get("sets") or {}, bool(self._options.get("skip_missing"))
+        self.sets: dict[str, PairSet] = open_sets(sets, self._options.get("folds"), skip)
+        self.protocols = ProtocolScores(sets, skip)
         for line in disagreements(trainer.parts.preprocessing, sets):
             trainer.recorder.message(f"warning: {line}")
 

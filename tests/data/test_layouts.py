@@ -154,6 +154,23 @@ def test_agedb_names(tmp_path):
         agedb_images(tmp_path)
 
 
+def test_agedb_pairs_without_suffixes_and_with_spaces(tmp_path):
+    touch(tmp_path, "0_Ann_30_f.jpg", "1_Ann_61_f.jpg", "2_Bo_25_m.png")
+    listed = "a , b, same\n0_Ann_30_f, 1_Ann_61_f.jpg, 1\n\n0_Ann_30_f,2_Bo_25_m,0\n"
+    (tmp_path / "agedb_30.csv").write_text(listed)
+    pairs = read_layout("agedb_30", tmp_path)
+    assert [path.name for path in pairs.paths] == [
+        *("0_Ann_30_f.jpg", "1_Ann_61_f.jpg", "2_Bo_25_m.png")
+    ]
+    assert pairs.same.tolist() == [True, False]
+    (tmp_path / "agedb_30.csv").write_text(listed + "0_Ann_30_f\n")
+    with pytest.raises(FrfwError, match=r"agedb_30\.csv, line 5: same is ''"):
+        read_layout("agedb_30", tmp_path)
+    (tmp_path / "agedb_30.csv").write_text(listed + "0_Ann_30_f,,1\n")
+    with pytest.raises(FrfwError, match=r"agedb_30\.csv, line 5: '' leads out of"):
+        read_layout("agedb_30", tmp_path)
+
+
 def test_unknown_layout(tmp_path):
     with pytest.raises(FrfwError, match="Did you mean 'cfp_fp'"):
         read_layout("cfpfp", tmp_path)

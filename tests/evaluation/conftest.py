@@ -55,3 +55,45 @@ def pair_csv(people):
     lines = [f"{a},{b},{same}" for a, b, same in rows_of_pairs()]
     path.write_text("path_a,path_b,same\n" + "\n".join(lines) + "\n")
     return path
+
+
+def save_model(folder, broken=False):
+    """Write a run folder with a small untrained network; all its weights NaN when `broken`."""
+    import frfw
+    from frfw.data import Preprocessing
+    from frfw.training import checkpoint
+
+    torch.manual_seed(0)
+    weights = frfw.create_backbone("mobilefacenet", embedding_dim=32).state_dict()
+    if broken:
+        weights = {k: v * float("nan") if v.is_floating_point() else v for k, v in weights.items()}
+    content = {
+        "format": checkpoint.FORMAT,
+        "backbone": weights,
+        "ema": None,
+        "config": {"backbone": {"name": "mobilefacenet", "embedding_dim": 32}},
+        "preprocessing": Preprocessing().to_dict(),
+        "data": {"fingerprint": "0", "classes": 2, "images": 2},
+    }
+    checkpoint.save(content, folder / "checkpoints" / "best.pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A run folder with a small untrained network."""
+    return save_model(tmp_path_factory.mktemp("runs") / "small")
+
+
+@pytest.fixture
+def broken_model(tmp_path):
+    """The same network with weights that are not numbers."""
+    return save_model(tmp_path / "broken", broken=True)
+
+
+@pytest.fixture
+def faces(people):
+    """The people at the network's size."""
+    for path in people.rglob("*.png"):
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (112, 112)))
+    return people

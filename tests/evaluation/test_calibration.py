@@ -76,6 +76,28 @@ def test_survives_its_file(tmp_path):
         Calibration.load(tmp_path / "none.json")
 
 
+def test_without_resamples_there_is_no_interval(tmp_path):
+    from frfw.evaluation.plots import calibration_figure
+
+    result = found(samples=0)
+    assert result.threshold_interval is None
+    assert Calibration.load(result.save(tmp_path / "calibration.json")) == result
+    assert calibration_figure(result)
+    with pytest.raises(FrfwError, match="bootstrap=-1"):
+        found(samples=-1)
+    (tmp_path / "calibration.json").write_text("[]")
+    with pytest.raises(FrfwError, match="no calibration"):
+        Calibration.load(tmp_path / "calibration.json")
+
+
+def test_folds_of_one_kind_are_named():
+    _, same = known()
+    with pytest.raises(
+        FrfwError, match=r"without fold 0, all 3000 pairs are 'same'.*mix the folds"
+    ):
+        found(folds=same.astype(np.int64))
+
+
 def test_separated_scores_give_finite_ratios():
     knots, ratios = fit_ratios(np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1]).astype(bool))
     assert np.isfinite(ratios).all()

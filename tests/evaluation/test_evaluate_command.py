@@ -7,10 +7,8 @@ import os
 import subprocess
 import sys
 
-import cv2
 import numpy as np
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from frfw.evaluation import VerificationResult
@@ -63,36 +61,6 @@ def test_mistakes_end_in_one_line(arguments, message, tmp_path):
     assert last.startswith("error: ")
     assert message in last
     assert "Traceback" not in done.stderr
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A run folder with a small untrained network."""
-    import frfw
-    from frfw.data import Preprocessing
-    from frfw.training import checkpoint
-
-    torch.manual_seed(0)
-    config = {"backbone": {"name": "mobilefacenet", "embedding_dim": 32}}
-    content = {
-        "format": checkpoint.FORMAT,
-        "backbone": frfw.create_backbone("mobilefacenet", embedding_dim=32).state_dict(),
-        "ema": None,
-        "config": config,
-        "preprocessing": Preprocessing().to_dict(),
-        "data": {"fingerprint": "0", "classes": 2, "images": 2},
-    }
-    run_folder = tmp_path_factory.mktemp("runs") / "small"
-    checkpoint.save(content, run_folder / "checkpoints" / "best.pt")
-    return run_folder
-
-
-@pytest.fixture
-def faces(people):
-    """The people at the network's size."""
-    for path in people.rglob("*.png"):
-        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (112, 112)))
-    return people
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from frfw.errors import FrfwError
-from frfw.evaluation.identification import identify, read_people
+from frfw.evaluation.identification import identify
+from frfw.evaluation.people import read_people
 
 
 def at_angles(*degrees):
@@ -81,3 +82,47 @@ def test_people_from_folder_and_list(people):
         read_people(people / "list.csv")
     with pytest.raises(FrfwError, match="one sub-folder an identity"):
         read_people(people / "p00")
+
+
+@pytest.mark.parametrize("option", [{"fpir_targets": [0]}, {"fpir_targets": [1.5]}, {"rank": 0}])
+def test_rates_and_ranks_that_cannot_be(option):
+    with pytest.raises(FrfwError, match=r"identification: (fpir|rank)=(0|1\.5): give a"):
+        identify(*GALLERY, *PROBES, **option)
+    with pytest.raises(FrfwError, match="rank=0: give a whole number from 1 on"):
+        identify(*GALLERY, *PROBES).rank_rate(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,identity\n{0},zero\n{1}\n", "line 3: identity is empty"),
+        ("path,identity\n\n,zero\n", "line 3: path is empty"),
+        ("path,identiti\n{0},zero\n", "no column 'identity'; .*Did you mean 'identiti'"),
+        ("path,identity\n{0},zero,x\n", "line 2: 3 cells for 2 columns"),
+        ("path,path\n", "the column 'path' is there twice"),
+        ("path,identity\n{0},zero\n{1},one\n{0},zero\n", "line 4 is line 2 again"),
+        (
+            "path,identity\n{0},zero\n{0},one\n",
+            "line 3 says that .* is one, line 2 that it is zero",
+        ),
+    ],
+)
+def test_bad_lists_of_people(people, text, message):
+    path = people / "list.csv"
+    path.write_text(text.format("p00/p00_0001.png", "p00/p00_0002.png"))
+    with pytest.raises(FrfwError, match=rf"list\.csv.*{message}"):
+        read_people(path)
+
+
+def test_spaces_and_duplicates_that_are_wanted(people):
+    path = people / "list.csv"
+    path.write_text(" path , identity\np00/p00_0001.png , zero\n\np00/p00_0001.png,zero\n")
+    files, names = read_people(path, allow_duplicates=True)
+    assert files == [people / "p00" / "p00_0001.png"] * 2
+    assert names == ["zero", "zero"]
+
+
+def test_a_link_to_an_image_is_that_image(people):
+    (people / "p01" / "copy.png").symlink_to(people / "p00" / "p00_0001.png")
+    with pytest.raises(FrfwError, match=r"copy\.png says that .* is p01, .* that it is p00"):
+        read_people(people)

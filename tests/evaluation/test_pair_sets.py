@@ -67,7 +67,7 @@ def test_folds_that_a_list_does_not_give_are_the_settings(pair_csv, embed):
     assert evaluate_sets(embed, {"set": pair_csv}, HOW)["set"].fold_accuracies.size == 10
     five = evaluate_sets(embed, {"set": pair_csv}, HOW, folds=5)["set"]
     assert np.array_equal(five.folds, np.repeat(np.arange(5), 8))
-    with pytest.raises(FrfwError, match="set: 1 fold"):
+    with pytest.raises(FrfwError, match=r"set: .*pairs\.csv: 1 fold"):
         evaluate_sets(embed, {"set": pair_csv}, HOW, folds=1)
 
 
@@ -187,6 +187,30 @@ def test_missing_images_are_refused_or_skipped_in_every_layout(layout, tmp_path,
         assert set(found.folds) <= set(every.folds)
 
 
+@pytest.mark.parametrize("layout", ["lfw", "xqlfw", "cfp_fp", "agedb_30", "calfw", "cplfw", "rfw"])
+def test_layouts_are_recognised(layout, tmp_path):
+    write_layout(tmp_path, layout)
+    assert load_pairs(tmp_path).name == layout
+
+
+def test_places_that_would_not_be_read_are_refused(pair_csv, tmp_path):
+    with pytest.raises(FrfwError, match=r"\(csv\) has its pair list; leave out pairs="):
+        load_pairs({"path": str(pair_csv), "pairs": "other.csv"})
+    write_layout(tmp_path, "lfw")
+    with pytest.raises(FrfwError, match=r"images= is for a \.csv"):
+        load_pairs({"path": str(tmp_path), "layout": "lfw", "images": str(tmp_path)})
+
+
+def test_images_of_cplfw_lie_in_a_folder_of_their_own(tmp_path):
+    write_layout(tmp_path, "cplfw")
+    for person in [p for p in tmp_path.iterdir() if p.is_dir()]:
+        for folder in ("aligned images", "images"):
+            shutil.copytree(person, tmp_path / folder / person.name)
+        shutil.rmtree(person)
+    found = load_pairs({"path": str(tmp_path), "layout": "cplfw"})
+    assert {path.parts[-3] for path in found.images.items} == {"aligned images"}
+
+
 def test_nothing_left_is_refused(tmp_path):
     write_layout(tmp_path, "lfw")
     for image in tmp_path.rglob("*.jpg"):
@@ -206,7 +230,7 @@ def test_nothing_left_is_refused(tmp_path):
         (
             "path_a,path_b,same\np00/p00_0001.png,p00/p00_0002.png,1\n"
             "p00/p00_0002.png,p00/p00_0001.png,1\n",
-            "1 pairs come more than once, e.g. pair 1 is pair 0 again",
+            "1 pair comes more than once: line 3 is line 2 again; remove them",
         ),
     ],
 )
@@ -230,8 +254,8 @@ def test_embeddings_of_ones_own(tmp_path, embed):
         load_pairs(tmp_path / "bad.npz")
     a[4] = np.nan
     np.savez(tmp_path / "nan.npz", embeddings_a=a, embeddings_b=b, same=same)
-    with pytest.raises(FrfwError, match="nan: the first embedding of pair 4 is not numbers"):
-        evaluate_sets(embed, {"nan": tmp_path / "nan.npz"})
+    with pytest.raises(FrfwError, match=r"nan\.npz: the first embedding of pair 4 is not numbers"):
+        load_pairs(tmp_path / "nan.npz")
 
 
 def test_missing_sets_are_skipped_unless_alone(pair_csv, caplog):

@@ -8,10 +8,11 @@ import torch
 
 from frfw.data.alignment import Alignment
 from frfw.errors import FrfwError
-from frfw.evaluation import EmbeddingCache, Extraction
+from frfw.evaluation import EmbeddingCache, Extraction, open_sets
 from frfw.evaluation.aligned import LandmarkImages
 from frfw.evaluation.plots import cmc_figure, save_figure
-from frfw.evaluation.protocols import open_protocols, protocol_table, score_protocol
+from frfw.evaluation.protocol_result import protocol_table
+from frfw.evaluation.protocols import open_protocols, score_protocol
 
 # Points where the template has them, so that aligning a 32-pixel face leaves it as it is.
 IN_PLACE = " ".join(f"{x:.6f}" for x in Alignment(size=32).target().ravel())
@@ -110,13 +111,14 @@ def ijb(people, tmp_path):
     }
 
 
-def test_templates_from_files(people, tmp_path):
+def test_templates_from_files(people, tmp_path, caplog):
     source = ijb(people, tmp_path)
     cache = EmbeddingCache(tmp_path / "cache", "model", "preprocessing")
     result = score_protocol(embed, "x", source, HOW, cache)
     assert (result.verification.genuine_count, result.verification.impostor_count) == (12, 132)
     assert result.verification.auc > 0.95
     assert list(result.identification) == ["G1"]
+    assert "x: no 1:N with x_1N_gallery_G2.csv: not in" in caplog.text
     assert result.identification["G1"].nonmated == 3
     assert "1:1" in protocol_table(result)
 
@@ -163,11 +165,65 @@ def test_templates_without_their_missing_images(people, tmp_path, caplog):
         score_protocol(embed, "x", source, HOW)
 
 
-def test_damaged_cache_is_made_again(people, tmp_path):
+@pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b"", lambda b: b"PK\3\4" + b])
+def test_damaged_cache_is_made_again(people, tmp_path, damage, caplog):
     source = lists(people, 8)
     cache = EmbeddingCache(tmp_path / "cache", "model", "preprocessing")
     first = score_protocol(embed, "search", source, HOW, cache)
     (kept,) = (tmp_path / "cache").iterdir()
-    kept.write_bytes(kept.read_bytes()[:100])
+    kept.write_bytes(damage(kept.read_bytes()))
     again = score_protocol(embed, "search", source, HOW, cache)
+    assert "is damaged; it is made again" in caplog.text
     assert np.array_equal(again.identification["gallery"].cmc, first.identification["gallery"].cmc)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("fpir", [0]), ("fpir", ["x"]), ("ranks", [0]), ("ranks", 1.5), ("rank", 0)]
+)
+def test_figures_that_cannot_be_are_refused_before_embedding(people, key, value):
+    with pytest.raises(FrfwError, match=rf"search\.{key}="):
+        open_protocols({"search": lists(people, 8) | {key: value}})
+
+
+def test_lists_are_read_before_embedding(people, tmp_path):
+    """Whatever is wrong with a list of a set is said when the set is opened."""
+    source = ijb(people, tmp_path)
+    meta = tmp_path / "meta"
+    pairs, gallery = meta / "x_template_pair_label.txt", meta / "x_1N_gallery_G1.csv"
+    assert open_protocols({"x": source})["x"].galleries.keys() == {"G1"}
+    for path, text, message in (
+        (pairs, "1 2 1\n", "all 1 pairs are 'same'"),
+        (pairs, "1 2 1\n1 99 0\n", "template 99 has no image"),
+        (gallery, "TEMPLATE_ID,SUBJECT_ID\n99,1\n", "template 99 has no image"),
+        (gallery, "TEMPLATE_ID,SUBJECT_ID\n2,1\n", r"1 templates, e\.g\. 2, are among the probes"),
+    ):
+        kept = path.read_text()
+        path.write_text(text)
+        with pytest.raises(FrfwError, match=rf"{path.name}.*{message}"):
+            open_protocols({"x": source})
+        path.write_text(kept)
+    with pytest.raises(FrfwError, match=r"8 images are in the gallery and among the probes"):
+        open_protocols({"s": lists(people, 8) | {"probe": str(people / "gallery.csv")}})
+
+
+def test_one_rule_for_sets_that_are_not_there(people, caplog):
+    search, pairs = lists(people, 8), {"path": str(people / "none.bin")}
+    gone = search | {"probe": str(people / "none.csv")}
+    assert open_sets({"lfw": pairs, "search": search}) == {}
+    assert "evaluation set lfw is skipped" in caplog.text
+    assert open_protocols({"lfw": pairs, "search": gone}) == {}
+    assert "evaluation set search is skipped" in caplog.text
+    for only in ({"search": gone}, {"lfw": pairs}):
+        with pytest.raises(FrfwError, match=r"evaluation set \w+: .*none\.\w+ does not exist"):
+            open_sets(only) if "lfw" in only else open_protocols(only)
+
+
+def test_skip_missing_is_the_default_of_every_set(people, pair_csv):
+    search = lists(people, 8)
+    (people / "p00" / "p00_0002.png").unlink()
+    assert len(open_sets({"own": str(pair_csv)}, skip_missing=True)["own"]) < 40
+    assert len(open_protocols({"search": search}, skip_missing=True)["search"].images) == 43
+    for told in ({"path": str(pair_csv), "skip_missing": False}, search | {"skip_missing": False}):
+        with pytest.raises(FrfwError, match=r"1 of .* images are missing"):
+            open_sets({"a": told}, skip_missing=True)
+            open_protocols({"a": told}, skip_missing=True)

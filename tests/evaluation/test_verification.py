@@ -219,3 +219,28 @@ def test_result_survives_files_and_dicts(tmp_path):
         assert again.to_dict(scores=False) == result.to_dict(scores=False)
     with pytest.raises(FrfwError, match="not a saved verification result"):
         VerificationResult.load(tmp_path / "none.json")
+
+
+def test_damaged_results_are_named(tmp_path):
+    path = verify(*some_pairs(2), name="some").save(tmp_path)
+    scores = path.with_suffix(".npz")
+    whole = scores.read_bytes()
+    inside = bytearray(whole)
+    inside[200:260] = bytes(60)  # the archive is whole, what is compressed in it is not
+    for damaged in (whole[:100], b"", whole[: len(whole) // 2], bytes(inside)):
+        scores.write_bytes(damaged)
+        with pytest.raises(
+            FrfwError, match=r"some\.json: not a saved verification.*evaluate again"
+        ):
+            VerificationResult.load(path)
+    scores.write_bytes(whole)
+    for text in ("", '{"name": "some"', "[]", "{}"):
+        path.write_text(text)
+        with pytest.raises(FrfwError, match=r"some\.json: not a saved verification result"):
+            VerificationResult.load(path)
+
+
+@pytest.mark.parametrize("target", [0, -0.1, 2, float("nan")])
+def test_far_targets_that_cannot_be(target):
+    with pytest.raises(FrfwError, match="FAR target"):
+        verify(*some_pairs(1), far_targets=(target,))

@@ -25,6 +25,8 @@ class PairList:
         group: (P,) names of groups to report apart, or None.
         skipped: pairs that were left out because an image of theirs is missing.
         missing: how many images are.
+        kept: (P,) int64, the place of each pair in the protocol, skipped ones counted.
+        lines: (P,) int64, the line of the protocol that each pair stands on, or None.
     """
 
     name: str
@@ -35,6 +37,8 @@ class PairList:
     group: np.ndarray | None = None
     skipped: int = 0
     missing: int = 0
+    kept: np.ndarray | None = None
+    lines: np.ndarray | None = None
 
 
 Row = tuple[Path, Path, bool, int]
@@ -79,6 +83,7 @@ def collect(
         None if groups is None else np.array([groups[at] for at in kept]),
         skipped=len(rows) - len(kept),
         missing=len(missing),
+        kept=np.array(kept, np.int64),
     )
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
 
 import numpy as np
 
 from frfw.data.decode import IMAGE_SUFFIXES
-from frfw.data.layouts.common import PairList, Row, collect, inside, number, read_lines
+from frfw.data.layouts.common import (
+    PairList,
+    Row,
+    collect,
+    inside,
+    number,
+    read_lines,
+    with_suffix,
+)
+from frfw.data.layouts.rows import read_rows
 from frfw.errors import FrfwError, nearest
 
 _AGEDB_NAME = re.compile(r"(\d+)_(.+?)_(\d+)_([fm])", re.IGNORECASE)
@@ -23,6 +31,10 @@ def read_two_line_list(
     Where the flags of same pairs are 1..10 they are fold numbers; where they are all 1, same pairs
     make ten contiguous folds. Different pairs are spread over the folds in order.
 
+    Args:
+        images: folder of the images, or the set's own folder with a folder of them in it
+            ("aligned images" before "images").
+
     Raises:
         FrfwError: a file is missing, an odd number of lines, two lines that disagree.
     """
@@ -30,6 +42,8 @@ def read_two_line_list(
     lines = [line.split() for line in read_lines(pairs) if line.strip()]
     if len(lines) % 2:
         raise FrfwError(f"{pairs} has {len(lines)} lines, an odd number: a pair takes two")
+    if lines and len(lines[0]) == 2:
+        images = _image_folder(images, lines[0][0])
     entries = []
     for at in range(0, len(lines), 2):
         where = f"{pairs}, lines {at + 1} and {at + 2}"
@@ -48,12 +62,22 @@ def read_two_line_list(
     return collect(name, rows, skip_missing=skip_missing)
 
 
+def _image_folder(root: Path, name: str) -> Path:
+    """Return the folder that holds the image `name`: `root`, or one in it."""
+    if root.is_dir() and not (root / name).is_file():
+        for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+            if (folder / name).is_file():
+                return folder
+    return root
+
+
 def read_pair_csv(
     path: str | Path, images: str | Path | None = None, skip_missing: bool = False
 ) -> PairList:
     """Read a CSV with a header: columns `a`, `b`, `same` (0/1) and optionally `fold`, `group`.
 
-    Without `fold` (0-based) the pairs make ten contiguous folds.
+    Without `fold` (0-based) the pairs make ten contiguous folds. Images may be given without
+    suffix.
 
     Args:
         images: folder that `a` and `b` are relative to; by default that of the CSV.
@@ -64,23 +88,25 @@ def read_pair_csv(
     """
     path = Path(path)
     root = Path(images) if images else path.parent
-    reader = csv.DictReader(read_lines(path))
-    columns = [c.strip() for c in reader.fieldnames or []]
+    columns, entries = read_rows(path)
     for needed in ("a", "b", "same"):
         if needed not in columns:
             raise FrfwError(f"{path} has no column {needed!r}.{nearest(needed, columns)}")
-    entries = list(reader)
     rows: list[Row] = []
-    for at, entry in enumerate(entries):
-        where, flag = f"{path}, line {at + 2}", (entry["same"] or "").strip().lower()
+    for place, (at, entry) in enumerate(entries):
+        where, flag = f"{path}, line {at}", entry["same"].lower()
         if flag not in ("0", "1", "true", "false"):
             raise FrfwError(f"{where}: same is {entry['same']!r}, not 0 or 1")
-        fold = (entry.get("fold") or "").strip()
-        fold_number = number(fold, where, low=0) if fold else at * 10 // len(entries)
-        files = (inside(root, (entry[c] or "").strip(), where) for c in ("a", "b"))
+        fold = entry.get("fold", "")
+        fold_number = number(fold, where, low=0) if fold else place * 10 // len(entries)
+        files = (_image(inside(root, entry[c], where)) for c in ("a", "b"))
         rows.append((*files, flag in ("1", "true"), fold_number))
-    groups = [e["group"] or "" for e in entries] if "group" in columns else None
+    groups = [entry["group"] for _, entry in entries] if "group" in columns else None
     return collect(path.stem, rows, groups, skip_missing)
+
+
+def _image(file: Path) -> Path:
+    return file if file.suffix.lower() in IMAGE_SUFFIXES else with_suffix(file)
 
 
 def read_agedb(
@@ -89,8 +115,8 @@ def read_agedb(
     """Read AgeDB pairs (Moschoglou et al., CVPR workshops 2017).
 
     Images are `number_name_age_gender.jpg`. AgeDB publishes its 30-year protocol as a MATLAB file
-    of names; here it is a CSV as `read_pair_csv` reads it, whose images may be given without
-    suffix, by default `agedb_30.csv` in `images`. `frfw.data pairs` draws one when there is none.
+    of names; here it is a CSV as `read_pair_csv` reads it, by default `agedb_30.csv` in `images`.
+    `frfw.data pairs` draws one when there is none.
 
     Raises:
         FrfwError: a file or column is missing or wrong.
