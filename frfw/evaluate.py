@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from frfw.embedder import Embedder
     from frfw.evaluation import EmbeddingCache, Extraction, PairSet, VerificationResult
     from frfw.evaluation.extraction import Embed
+    from frfw.evaluation.protocol_result import ProtocolResult
     from frfw.evaluation.protocols import OpenSet
 
 
@@ -58,10 +59,32 @@ def run(cfg: Any, ranks: Any) -> None:
     chosen = _chosen(embedder, settings["sets"], {*opened, *others})
     if ranks.is_main and results:
         _write(results, opened, output, config, embedder, chosen)
-    _score_others(others, embedder, how, cache, output, chosen, ranks.is_main)
+    searches = _score_others(others, embedder, how, cache, output, chosen, ranks.is_main)
     if graded:
         wanted, folds = config["robustness"], int(settings["folds"])
         score_graded(graded, wanted, embedder, how, cache, output, folds, ranks.is_main)
+    if ranks.is_main and embedder is not None:
+        _show(results, searches, output, embedder)
+
+
+def _show(
+    results: dict[str, VerificationResult],
+    searches: dict[str, ProtocolResult],
+    output: Path,
+    embedder: Embedder,
+) -> None:
+    """Add the figures to the run's TensorBoard, and make its report anew."""
+    import itertools
+
+    from frfw.result_figures import pair_figures, protocol_figures
+    from frfw.tracking import write_report
+    from frfw.tracking.board import add_figures
+
+    figures = itertools.chain(pair_figures(results, output), protocol_figures(searches))
+    add_figures(embedder.path, ((f"evaluation/{name}", figure) for name, figure in figures))
+    run = output.parent
+    if output.name == "evaluation" and (run / "config.yaml").is_file():
+        print(f"report: {write_report(run)}")
 
 
 def default_output(checkpoint: str | None) -> Path:
@@ -174,15 +197,16 @@ def _score_others(
     output: Path,
     chosen: list[str],
     is_main: bool,
-) -> None:
+) -> dict[str, ProtocolResult]:
     """Score identification and template sets; write `<name>.json` and print a table of each."""
     from frfw.evaluation.plots import cmc_figure, save_figure
     from frfw.evaluation.protocol_result import protocol_table
     from frfw.evaluation.protocols import score_protocol
     from frfw.selection import warning
 
+    found = {}
     for name, source in others.items():
-        result = score_protocol(_embed(embedder), name, source, how, cache)
+        result = found[name] = score_protocol(_embed(embedder), name, source, how, cache)
         if name in chosen:
             result.notes = [*result.notes, warning(name).removeprefix(f"{name}: ")]
         if is_main:
@@ -191,6 +215,7 @@ def _score_others(
             if curves:
                 save_figure(cmc_figure(curves), output / f"{name}_cmc.png")
             print(f"{protocol_table(result)}\nwritten to {path}")
+    return found
 
 
 def _embed(embedder: Embedder | None) -> Embed:

@@ -47,7 +47,7 @@ def score_graded(
     """Score the sets under every change; write and print tables and figures (rank 0)."""
     from frfw.evaluation.plots import robustness_figure, save_figure
     from frfw.evaluation.robustness import robustness, robustness_table, save_robustness
-    from frfw.tracking.board import add_figure
+    from frfw.tracking.board import add_figures
 
     results = []
     for name, pairs in sets.items():
@@ -68,6 +68,6 @@ def score_graded(
             print(f"\n{robustness_table(results[-1])}")
             figure = robustness_figure(results[-1])
             save_figure(figure, output / f"robustness_{name}.png")
-            add_figure(embedder.path, f"robustness/{name}", figure)
+            add_figures(embedder.path, [(f"robustness/{name}", figure)])
     if is_main:
         print(f"written to {save_robustness(results, output)}")

@@ -16,6 +16,7 @@ from frfw.evaluation.result import VerificationResult
 if TYPE_CHECKING:
     from frfw.evaluation.calibration import Calibration
     from frfw.evaluation.robustness import RobustnessResult
+    from frfw.evaluation.stream import StreamResult
 
 
 def _figure(title: str, across: str, up: str, size: tuple[float, float] = (5.6, 4.0)) -> Axes:
@@ -78,6 +79,45 @@ def cmc_figure(curves: Mapping[str, NDArray[np.floating]]) -> Figure:
     axes.set_xscale("log")
     axes.legend(loc="lower right")
     return axes.figure
+
+
+def stream_roc_figure(name: str, result: StreamResult) -> Figure:
+    """Draw TAR over FAR of template pairs, FAR on a log axis down to one impostor."""
+    axes = _figure(f"ROC: {name}", "false accept rate (FAR)", "true accept rate (TAR)")
+    far, tar = (np.asarray(result.curve[key]) for key in ("far", "tar"))
+    lowest = 1 / max(1, result.impostor_count)
+    axes.step(np.maximum(far, lowest / 2), tar, where="post")
+    axes.set_xscale("log")
+    axes.set_xlim(min(lowest, 0.1), 1)
+    return axes.figure
+
+
+def worst_figure(
+    name: str,
+    left: NDArray[np.uint8],
+    right: NDArray[np.uint8],
+    scores: NDArray[np.floating],
+    same: NDArray[np.bool_],
+) -> Figure:
+    """Draw pairs of faces with their cosine: false accepts above, false rejects below.
+
+    Args:
+        left, right: (N, H, W, 3) uint8 RGB.
+        scores, same: (N,) cosine, and whether it is one person.
+    """
+    kinds = {"false accepts": np.flatnonzero(~same), "false rejects": np.flatnonzero(same)}
+    rows = {kind: of for kind, of in kinds.items() if len(of)}
+    across = max(len(of) for of in rows.values())
+    figure = Figure(figsize=(1.7 * across + 0.3, 1.2 * len(rows) + 0.5), layout="constrained")
+    grid = figure.subplots(len(rows), across, squeeze=False)
+    for line, of in zip(grid, rows.values()):
+        for axes in line:
+            axes.set_axis_off()
+        for axes, pair in zip(line, of):
+            axes.imshow(np.hstack([left[pair], right[pair]]))
+            axes.set_title(f"{scores[pair]:.3f}", fontsize=9)
+    figure.suptitle(f"{name}: {', then '.join(rows)}, with their cosine", fontsize=10)
+    return figure
 
 
 def robustness_figure(result: RobustnessResult) -> Figure:

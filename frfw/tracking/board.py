@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 
-def add_figure(checkpoint: Path, name: str, figure: Figure) -> None:
-    """Add a figure to the TensorBoard events of the run that `checkpoint` is of, if it has any."""
+def add_figures(checkpoint: Path, figures: Iterable[tuple[str, Figure]]) -> None:
+    """Add figures to the TensorBoard events of the run that `checkpoint` is of, if it has any."""
     from torch.utils.tensorboard import SummaryWriter
 
     folder = checkpoint.parent.parent / "tensorboard"
     if folder.is_dir():
         with SummaryWriter(folder) as board:
-            board.add_figure(name, figure, close=False)
+            for name, figure in figures:
+                board.add_figure(name, figure, close=False)

@@ -46,14 +46,13 @@ class ProtocolScores:
 
     @staticmethod
     def keep(results: Results, folder: Path, tracker: Tracker, step: int) -> None:
-        """Write `<set>.json` of the final results, and CMC curves to TensorBoard."""
-        from frfw.evaluation.plots import cmc_figure
+        """Write `<set>.json` of the final results, and their curves to TensorBoard."""
+        from frfw.result_figures import protocol_figures
 
-        for name, result in results.items():
+        for result in results.values():
             result.save(folder)
-            curves = {k: r.cmc for k, r in result.identification.items() if r.cmc.size}
-            if curves:
-                tracker.figure(step, f"cmc/{name}", cmc_figure(curves))
+        for name, figure in protocol_figures(results):
+            tracker.figure(step, name, figure)
 
 
 def in_one_line(results: Results) -> str:

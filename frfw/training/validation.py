@@ -147,13 +147,12 @@ class Validator:
             trainer.best = {"metric": metric, "value": mean, "step": trainer.step}
 
     def _keep(self, results: dict[str, VerificationResult]) -> None:
-        from frfw.evaluation.plots import histogram_figure, roc_figure
+        from frfw.result_figures import pair_figures
 
         trainer, size = self._trainer, self._trainer.parts.preprocessing.size
         folder, tracker = trainer.folder.evaluation, trainer.recorder.tracker
         for name, result in results.items():
             result.save(folder)
-            tracker.figure(trainer.step, f"histogram/{name}", histogram_figure(result))
             images = self.sets[name].images
             if images is not None and result.pairs is not None:
                 cosine = 1 - result.threshold / 2  # of unit vectors: |a - b|² = 2 - 2 cos
@@ -166,8 +165,8 @@ class Validator:
                     lambda i, images=images: images.read(i, size),
                     cosine,
                 )
-        if results:
-            tracker.figure(trainer.step, "roc", roc_figure(results))
+        for name, figure in pair_figures(results, folder):
+            tracker.figure(trainer.step, name, figure)
 
     @torch.inference_mode()
     def _project(self) -> None:

@@ -70,10 +70,16 @@ def test_run_folder_on_images(model, faces, pair_csv, tmp_path):
         "evaluation.bootstrap=20", "robustness.enabled=true", "robustness.changes=[jpeg]",
     )  # fmt: skip
     (model / "tensorboard").mkdir()
+    (model / "config.yaml").write_text("loss: {name: arcface}\n")
     done = run("evaluate", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     events = EventAccumulator(str(model / "tensorboard")).Reload()
-    assert events.Tags()["images"] == ["robustness/csv"]
+    assert set(events.Tags()["images"]) >= {
+        "robustness/csv", "evaluation/roc", "evaluation/histogram/csv",
+    }  # fmt: skip
+    page = (model / "report.html").read_text()  # made anew, with what was scored
+    assert "csv" in page
+    assert "Robustness" in page
     folder = model / "evaluation"
     for name in ("csv.json", "csv.npz", "csv_worst.npz", "robustness.json", "table.txt"):
         assert (folder / name).is_file()

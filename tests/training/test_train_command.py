@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from frfw.training import checkpoint
 
@@ -84,6 +85,10 @@ def test_a_run_leaves_what_it_should_and_is_not_overwritten(train, tmp_path):
     assert {"train/loss", "head/t", "head/M_mean", "head/hard_share"} <= set(lines[0])
     assert "val/lfw/accuracy" in lines[-1]
     assert json.loads((run / "result.json").read_text())["status"] == "finished"
+    board = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert {"roc", "histogram/lfw", "worst/lfw"} <= set(board.Tags()["images"])
+    intervals = json.loads((run / "evaluation" / "lfw.json").read_text())["intervals"]
+    assert intervals["accuracy"][0] < intervals["accuracy"][1]
     before = (run / "metrics.jsonl").read_bytes()
     assert "exists already" in error_line(train("name=one"))
     assert (run / "metrics.jsonl").read_bytes() == before
@@ -174,7 +179,7 @@ def test_a_diverged_job_does_not_end_the_sweep(train, tmp_path):
     done = train("-m", "optimizer.base_lr=1e30,0.01", "hydra.sweep.dir=sweeps/d",
                  "trainer.non_finite_limit=2", "trainer.steps=8")  # fmt: skip
     assert done.returncode == 1
-    assert "1 job(s) did not finish: optimizer.base_lr=1e30" in done.stderr
+    assert "1 job(s) did not finish: optimizer.base_lr=1e+30" in done.stderr
     folder = tmp_path / "sweeps" / "d"
     rows = list(csv.DictReader(open(folder / "sweep.csv")))
     assert [r["status"] for r in sorted(rows, key=lambda r: r["job"])] == ["finished", "diverged"]
