@@ -46,7 +46,7 @@ class IndexCache:
                 return None
             found = self.folder.glob("*.npy")
             return {path.stem: np.load(path, mmap_mode="r") for path in found} or None
-        except (OSError, ValueError):
+        except Exception:  # of many types, from a damaged header: then it is made again
             return None
 
     def save(self, arrays: Arrays, stamp: str) -> bool:

@@ -28,9 +28,13 @@ def read_landmarks(path: str | Path) -> dict[str, np.ndarray]:
         try:
             table = pd.read_csv(path, dtype={"path": str})
             points = table[LANDMARKS].to_numpy(np.float64).reshape(-1, 5, 2)
-            return dict(zip(table["path"].str.replace("\\", "/"), points))
+            names = table["path"].str.replace("\\", "/")
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise FrfwError(f"{path} lacks path, x1, y1 ... x5, y5: {error}") from error
+        wrong = np.flatnonzero(~np.isfinite(points).all((1, 2)) | names.isna().to_numpy())
+        if len(wrong):
+            raise FrfwError(f"{path}, row {wrong[0] + 1}: a path or a landmark is missing")
+        return dict(zip(names, points))
     found = {}
     for at, line in enumerate(read_lines(path), 1):
         words = line.split()
@@ -40,7 +44,7 @@ def read_landmarks(path: str | Path) -> dict[str, np.ndarray]:
             numbers = [float(word) for word in words[-10:]]
         except ValueError:
             numbers = []
-        if len(words) not in (11, 12) or len(numbers) != 10:
+        if len(words) not in (11, 12) or len(numbers) != 10 or not np.isfinite(numbers).all():
             raise FrfwError(f"{path}, line {at}: it should say `path x1 y1 ... x5 y5`")
         found[words[0].replace("\\", "/")] = np.array(numbers).reshape(5, 2)
     if not found:

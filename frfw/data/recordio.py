@@ -20,6 +20,8 @@ from frfw.errors import FrfwError
 
 __all__ = ["RecordDataset", "RecordWriter"]
 
+_LARGEST = 1 << 29  # bytes of a record: its length has 29 bits, headers and parts come on top
+
 
 class RecordDataset(IndexedDataset):
     """The images of `train.rec`, given the folder or the `.rec` file itself.
@@ -78,6 +80,8 @@ class RecordDataset(IndexedDataset):
 
     def read(self, index: int) -> bytes:
         start, end = int(self.arrays["starts"][index]), int(self.arrays["ends"][index])
+        if not 0 <= end - start <= _LARGEST or start < 0:
+            raise BadImage(f"its index is damaged (bytes {start} to {end}): remove {self.cache.folder}")
         try:
             data = os.pread(self._descriptor(), end - start, start)
             image = whole_image(data)
