@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
 import simplejpeg
@@ -9,6 +11,12 @@ import simplejpeg
 from frfw.errors import FrfwError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+# libjpeg's warnings that coded pixels are missing or wrong. A few bytes left over before the end
+# marker are some writers' padding; many mean that the decoder lost its place.
+_DAMAGE = re.compile(
+    r"premature end of data|bad Huffman code|(?P<left>\d+) extraneous bytes before marker 0xd9"
+)
+_TOO_MUCH_LEFT = 16
 _THREE_COLOURS = ("YCbCr", "Gray", "RGB")  # those that libjpeg turns into RGB
 _JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 
@@ -27,20 +35,15 @@ def decode(data: bytes, size: int | None = None) -> np.ndarray:
         uint8 RGB array (height, width, 3).
 
     Raises:
-        BadImage: empty, cut off, or of no known format.
+        BadImage: empty, cut off, damaged where it can be told, or of no known format.
     """
     if not data:
         raise BadImage("the image is empty")
-    if data[:2] == _JPEG and data.rfind(_END) <= data.find(_SCAN):
-        # Decoders fill a cut-off JPEG with grey and carry on; in whole ones the end marker
-        # comes after the start of the scan, and cannot occur inside the scan's coded data.
-        raise BadImage("the JPEG is cut off: it has no end marker")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:
-        raise BadImage(f"OpenCV cannot decode it: {error.err or error}") from error
+    _refuse_cut_off(data)
+    shape = _plain_jpeg(data)
+    image = _decode_jpeg(data, np.empty(shape, np.uint8)) if shape else None
     if image is None:
-        raise BadImage("it cannot be decoded as JPEG, PNG, BMP, WebP or TIFF")
+        image = _opencv(data)
     return image if size is None else resize(image, size)
 
 
@@ -52,18 +55,60 @@ def decode_into(data: bytes, out: np.ndarray) -> None:
     Raises:
         BadImage: as `decode`.
     """
-    # Only OpenCV turns images as their EXIF data says, which comes before the scan.
-    scan = data.find(_SCAN)
-    if data[:2] == _JPEG and data.rfind(_END) > scan and data.find(b"Exif", 0, scan) < 0:
-        try:
-            # Asked first: simplejpeg loses 4 KB with every image that is larger than its buffer.
-            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-            if (height, width, 3) == out.shape and colours in _THREE_COLOURS:
-                simplejpeg.decode_jpeg(data, "RGB", buffer=out)
-                return
-        except ValueError:  # damaged: OpenCV has the word
-            pass
+    if data[:2] == _JPEG and _plain_jpeg(data) == out.shape:
+        _refuse_cut_off(data)
+        if _decode_jpeg(data, out) is not None:
+            return
     out[...] = decode(data, len(out))
+
+
+def _refuse_cut_off(data: bytes) -> None:
+    # Decoders fill a cut-off JPEG with grey and carry on; in whole ones the end marker comes
+    # after the start of the scan, and cannot occur inside the scan's coded data.
+    if data[:2] == _JPEG and data.rfind(_END) <= data.find(_SCAN):
+        raise BadImage("the JPEG is cut off: it has no end marker")
+
+
+def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
+    """The shape of a JPEG that simplejpeg decodes to the pixels that OpenCV does, else None."""
+    if data[:2] != _JPEG:
+        return None
+    # Only OpenCV turns images as their EXIF data says, which comes before the scan.
+    if data.find(b"Exif", 0, data.find(_SCAN)) >= 0:
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    return (height, width, 3) if colours in _THREE_COLOURS else None
+
+
+def _decode_jpeg(data: bytes, out: np.ndarray) -> np.ndarray | None:
+    """Decode to `out`, which has the image's shape (in a smaller one simplejpeg loses memory).
+
+    Returns:
+        `out`; None where the decoder warns of what OpenCV passes over: that has the word then.
+
+    Raises:
+        BadImage: the coded pixels are damaged; OpenCV would fill them with grey.
+    """
+    try:
+        return simplejpeg.decode_jpeg(data, "RGB", buffer=out)
+    except ValueError as error:
+        found = _DAMAGE.search(str(error))
+        if found and int(found["left"] or _TOO_MUCH_LEFT) >= _TOO_MUCH_LEFT:
+            raise BadImage(f"the JPEG is damaged: {error}") from error
+        return None
+
+
+def _opencv(data: bytes) -> np.ndarray:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        raise BadImage(f"OpenCV cannot decode it: {error.err or error}") from error
+    if image is None:
+        raise BadImage("it cannot be decoded as JPEG, PNG, BMP, WebP or TIFF")
+    return image
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:

@@ -13,8 +13,10 @@ import numpy as np
 
 from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage, decode, encode
+from frfw.data.index_cache import MIN_IMAGES
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.record_writer import RecordWriter
+from frfw.data.recordio import RecordDataset
 from frfw.errors import FrfwError
 
 _JOURNAL = "pack.journal.partial"
@@ -90,6 +92,8 @@ def pack(
         (writer.image_size,) = result.shapes
     writer.close()
     (folder / _JOURNAL).unlink()
+    if result.images >= MIN_IMAGES:
+        RecordDataset(folder)  # reads and keeps the index, so that a training opens it at once
     return result
 
 

@@ -81,7 +81,9 @@ class RecordDataset(IndexedDataset):
     def read(self, index: int) -> bytes:
         start, end = int(self.arrays["starts"][index]), int(self.arrays["ends"][index])
         if not 0 <= end - start <= _LARGEST or start < 0:
-            raise BadImage(f"its index is damaged (bytes {start} to {end}): remove {self.cache.folder}")
+            raise BadImage(
+                f"its index is damaged (bytes {start} to {end}): remove {self.cache.folder}"
+            )
         try:
             data = os.pread(self._descriptor(), end - start, start)
             image = whole_image(data)

@@ -53,3 +53,25 @@ def test_nothing_is_lost_image_by_image(size):
     for _ in range(3000):
         decode_into(data, out)
     assert (int(pages.read_text().split()[1]) - before) * 4096 < 3 * 2**20  # 1 KB an image
+
+
+def test_damaged_pixels_are_bad_and_padding_is_not():
+    """OpenCV fills what is missing with grey and says nothing."""
+    pixels = cv2.GaussianBlur(np.kron(PIXELS, np.ones((3, 3, 1), np.uint8)), (0, 0), 3)
+    data = cv2.imencode(".jpg", pixels)[1].tobytes()
+    scan = data.find(b"\xff\xda") + 12
+    middle = (scan + len(data)) // 2
+    with pytest.raises(BadImage, match=r"damaged.*premature end"):
+        decode(data[:middle] + b"\xff\xd9")  # as some downloads are "repaired"
+    rng, told = np.random.default_rng(0), 0
+    for _ in range(60):
+        changed = bytearray(data)
+        at = int(rng.integers(scan, len(data) - 20))
+        changed[at : at + 16] = bytes(16)
+        try:
+            decode(bytes(changed))
+        except BadImage as error:
+            told += "damaged" in str(error)
+    assert told > 10  # not all: coded pixels can be wrong and well-formed
+    padded = data[:-2] + b"\0\0\0" + data[-2:]
+    np.testing.assert_array_equal(decode(padded), decode(data))

@@ -100,3 +100,15 @@ def test_pack_resizes_when_asked_and_refuses_to_overwrite(make_folder, tmp_path,
     assert again.returncode == 1
     assert again.stderr.strip().splitlines()[-1].startswith("error: ")
     assert "already holds a train.rec" in again.stderr
+
+
+def test_a_large_pack_comes_with_its_index(make_folder, tmp_path, monkeypatch):
+    from frfw.data import index_cache
+    from frfw.data import pack as module
+
+    monkeypatch.setattr(module, "MIN_IMAGES", 4)
+    monkeypatch.setattr(index_cache, "MIN_IMAGES", 4)
+    pack(open_source(make_folder([2, 2])), tmp_path / "out")
+    monkeypatch.setattr("frfw.data.recordio.read_index", lambda *_: pytest.fail("read again"))
+    opened = open_source(tmp_path / "out")
+    assert isinstance(opened.labels, np.memmap)
