@@ -403,6 +403,8 @@ def table(rows: list[dict]) -> str:
     for fault in FAULTS:
         # A run that had ended before the fault came shows nothing.
         mine = [r for r in rows if r["fault"] == fault and int(r["exit_code"]) != 0]
+        if not mine:
+            continue
         codes = ", ".join(sorted({str(r["exit_code"]) for r in mine}))
         longest = max((float(r["seconds_to_end"]) for r in mine), default=0)
         good = sum(str(r["equal"]) == "True" for r in mine)

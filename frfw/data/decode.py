@@ -18,6 +18,7 @@ _DAMAGE = re.compile(
 )
 _TOO_MUCH_LEFT = 16
 _THREE_COLOURS = ("YCbCr", "Gray", "RGB")  # those that libjpeg turns into RGB
+_BASELINE = b"\xff\xc0"  # height, width and the number of colours follow
 _JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 
 
@@ -55,7 +56,7 @@ def decode_into(data: bytes, out: np.ndarray) -> None:
     Raises:
         BadImage: as `decode`.
     """
-    if data[:2] == _JPEG and _plain_jpeg(data) == out.shape:
+    if data[:2] == _JPEG and (out.shape == _baseline_shape(data) or out.shape == _plain_jpeg(data)):
         _refuse_cut_off(data)
         if _decode_jpeg(data, out) is not None:
             return
@@ -67,6 +68,15 @@ def _refuse_cut_off(data: bytes) -> None:
     # after the start of the scan, and cannot occur inside the scan's coded data.
     if data[:2] == _JPEG and data.rfind(_END) <= data.find(_SCAN):
         raise BadImage("the JPEG is cut off: it has no end marker")
+
+
+def _baseline_shape(data: bytes) -> tuple[int, int, int] | None:
+    """What `_plain_jpeg` says of most files, in a tenth of the time; a guess for the others."""
+    scan = data.find(_SCAN)
+    at = data.find(_BASELINE, 2, scan)
+    if at < 0 or data[at + 9] not in (1, 3) or data.find(b"Exif", 0, scan) >= 0:
+        return None
+    return data[at + 5] << 8 | data[at + 6], data[at + 7] << 8 | data[at + 8], 3
 
 
 def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:

@@ -124,6 +124,18 @@ def test_groups_have_their_intervals_and_notes(run, tmp_path):
         assert told in page, told
 
 
+def test_what_a_reader_must_know_stands_under_the_table(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    path = copy / "evaluation" / "lfw.json"
+    content = json.loads(path.read_text())
+    content["details"] = {"repeated_pairs": 130, "chosen_on_this_set": True}
+    path.write_text(json.dumps(content))
+    page = write_report(copy).read_text()
+    assert "lfw: 130 pairs are there more than once." in page
+    assert "lfw: best.pt was chosen by its score on this very set" in page
+    assert "cfp_fp: best.pt" not in page
+
+
 def test_diverged_run_is_said_to_be(make_run, tmp_path):
     page = write_report(make_run(tmp_path / "run", steps=80, diverges=True)).read_text()
     assert "diverged" in page

@@ -8,8 +8,12 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
+from frfw.evaluation.identification import identify
+from frfw.evaluation.protocol_result import ProtocolResult
+from frfw.evaluation.stream import ScoreStream
 from frfw.tracking import write_comparison, write_report
 
 _BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
@@ -97,20 +101,61 @@ def pages(make_run, tmp_path_factory):
         for seed in (1, 2):
             make_run(root / "sweep" / f"loss={loss},seed={seed}", loss, 0.3 + 0.1 * seed, seed,
                      steps=160, diverges=loss == "arcface" and seed == 2, full=False)  # fmt: skip
-    return {"run": run, "comparison": write_comparison([root / "sweep"])}
+    for trial in range(7):
+        make_run(root / "search" / f"trial_{trial:03d}", ("arcface", "curricular")[trial % 2],
+                 0.2 + 0.06123456789 * trial, quality=0.6 + 0.04 * trial, steps=160,
+                 full=False)  # fmt: skip
+    return {
+        "run": run,
+        "everything": write_report(with_everything(make_run(root / "everything"))),
+        "comparison": write_comparison([root / "sweep"]),
+        "search": write_comparison([root / "search"]),
+    }
+
+
+def with_everything(run):
+    """A run scored by groups, in galleries and by templates too, one file of it damaged."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(60, 16))
+
+    def near(people, spread):
+        return centres[people] + spread * rng.normal(size=(len(people), 16))
+
+    every = np.arange(60)
+    found = {
+        f"S{n}": identify(near(every[:40], 0.5), every[:40], near(every, 0.9), every, name=f"S{n}")
+        for n in (1, 2)
+    }
+    stream = ScoreStream()
+    same = rng.random(20000) < 0.2
+    stream.add(np.clip(rng.normal(np.where(same, 0.55, 0.1), 0.12), -1, 1), same)
+    one = stream.result("ijbb", (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6))
+    evaluation = run / "evaluation"
+    note = "12 lines of ijbb_template_pair_label.txt come more than once"
+    ProtocolResult("ijbb", "templates", one, found, notes=[note]).save(evaluation)
+    ProtocolResult("staff", "identification", None, {"gallery": found["S1"]}).save(evaluation)
+    content = json.loads((evaluation / "lfw.json").read_text())
+    content["groups"] = {
+        group: {**content, "groups": {}, "pair_count": 1500}
+        for group in ("African", "Asian", "Caucasian", "Indian")
+    }
+    content["groups"]["no pairs of both kinds"] = {"pair_count": 3, "note": "all pairs are 'same'"}
+    (evaluation / "lfw.json").write_text(json.dumps(content))
+    (evaluation / "cfp_fp.npz").write_bytes(b"PK")
+    return run
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(_BROWSER is None, reason="no chromium on this machine")
-@pytest.mark.parametrize("name", ["run", "comparison"])
+@pytest.mark.parametrize("name", ["run", "everything", "comparison", "search"])
 @pytest.mark.parametrize(("width", "dark"), [(380, False), (1400, True)])
 def test_page_in_a_browser(pages, name, width, dark, tmp_path):
     found, console = look(pages[name], width, dark, tmp_path)
     assert found["problems"] == []
     assert console == []
     assert found["width"] in (width, width - 15)  # less a scroll bar
-    assert found["charts"] >= 8
-    assert found["images"] >= (4 if name == "run" else 0)
+    assert found["charts"] >= (4 if name == "search" else 8)
+    assert found["images"] >= (4 if name in ("run", "everything") else 0)
     shade = max(map(int, re.findall(r"\d+", found["page"])[:3]))
     assert shade < 60 if dark else shade > 200
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -55,6 +56,18 @@ class Plan:
 
 def draw_plan(strengths: Strengths, keys: np.ndarray, size: int) -> Plan:
     """Draw for the (m,) uint64 `keys`; each choice has its own column of random numbers."""
+    if strengths == Strengths(flip=strengths.flip):  # the usual preset: nothing else to draw
+        return replace(_untouched(len(keys), size), flip=uniforms(keys, 1)[:, 0] < strengths.flip)
+    return _draw_all(strengths, keys, size)
+
+
+@lru_cache(maxsize=4)
+def _untouched(count: int, size: int) -> Plan:
+    """The plan in which nothing happens; shared, not to be written to."""
+    return _draw_all(Strengths(), np.zeros(count, np.uint64), size)
+
+
+def _draw_all(strengths: Strengths, keys: np.ndarray, size: int) -> Plan:
     s, u = strengths, uniforms(keys, _SLOTS)
 
     def when(p: float, column: int, value: np.ndarray, otherwise: float) -> np.ndarray:

@@ -29,6 +29,8 @@ def protocols(run: Run) -> list[dict[str, Any]]:
     found = []
     for name, content in run.protocols.items():
         tables = [t for t in (_one_to_one(content), _one_to_many(content)) if t]
+        if tables:
+            tables[-1]["notes"] += content.get("notes") or []
         charts = [c for c in (_roc(name, content), _cmc(name, content)) if c]
         found.append({"name": name, "tables": tables, "charts": spread(charts)})
     return found

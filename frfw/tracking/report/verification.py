@@ -100,8 +100,7 @@ def table(run: Run) -> dict[str, Any]:
         cells += [_cell(figures, key) for key in ("exact_accuracy", "auc", "eer")]
         cells += [_tar_cell(figures, points.get(t)) for t in shown]
         rows.append((name, cells))
-        said = _far_note(points)
-        if said:
+        for said in filter(None, [_far_note(points), *_detail_notes(figures)]):
             notes.setdefault(said, []).append(name)
     told = [f"{', '.join(names)}: {said}" for said, names in notes.items()]
     return {"columns": columns, "rows": rows, "notes": told}
@@ -110,6 +109,21 @@ def table(run: Run) -> dict[str, Any]:
 def evaluated(run: Run) -> list[tuple[str, dict[str, Any]]]:
     """Return (set, figures) in the order in which the run was scored on the sets."""
     return [(name, run.evaluation[name]) for name in run.sets if name in run.evaluation]
+
+
+def _detail_notes(figures: dict[str, Any]) -> list[str]:
+    """Say what a reader must know of how the pairs or the checkpoint were chosen."""
+    details = figures.get("details") or {}
+    told = [
+        f"{details[key]:,} {word}."
+        for key, word in (("skipped_pairs", "pairs were left out, their images are missing"),
+                          ("repeated_pairs", "pairs are there more than once"),
+                          ("disputed_pairs", "pairs are said to be both same and different"))
+        if details.get(key)
+    ]  # fmt: skip
+    if details.get("chosen_on_this_set"):
+        told.append("best.pt was chosen by its score on this very set, so its figures flatter.")
+    return told
 
 
 def _far_note(points: dict[float, dict[str, Any]]) -> str:
