@@ -31,7 +31,8 @@ def growth_plot(classes: dict[str, Any], batches: dict[str, Any], path: Path) ->
     axes[2].loglog(sizes, [b * DIM * 8 / 1e6 for b in sizes], "k:", label="embeddings, gradients")
     axes[2].loglog(sizes, [b * 30_000 * 4 / 1e6 for b in sizes], "k--", label="one B x C matrix")
     axes[2].set(xlabel="batch (30,000 classes)", ylabel="MB beyond weight and gradient")
-    axes[2].legend(frameon=False)
+    axes[2].set_ylim(top=3e4)  # room for the legend
+    axes[2].legend(frameon=False, loc="upper left")
     for axis in axes:
         axis.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
