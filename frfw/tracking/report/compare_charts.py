@@ -82,8 +82,9 @@ def _by_key(compared: list[Setting], key: str, name: str) -> Chart | None:
         for index, setting in lost:
             shift = (index - (len(lines) - 1) / 2) * 0.06 * gap
             axes.plot(setting.keys[key] + shift, foot, "x", color=colour(index), ms=8, mew=2)
-        if len(places) <= 8:
-            axes.set_xticks(places, [f"{p:g}" for p in places])
+        marks = [f"{p:g}" for p in places]
+        if _fit(places, marks):
+            axes.set_xticks(places, marks)
         percent_axis(axes)
 
     legend = [(line, i, "") for i, line in enumerate(lines)]
@@ -145,6 +146,12 @@ def figure_on(compared: list[Setting], name: str) -> str:
     heads = [run.headlines.get(name) for s in compared for run in s.runs]
     words = next((in_words(head) for head in heads if head), "accuracy")
     return f"{words[0].upper()}{words[1:]} on {name}"
+
+
+def _fit(places: list[float], marks: list[str]) -> bool:
+    """Whether marks at these places stand apart on a phone, where an axis is 45 digits long."""
+    room = min(np.diff(places), default=1.0) / max(places[-1] - places[0], 1e-12) * 45
+    return room >= max(map(len, marks)) + 1
 
 
 def _scatter(compared: list[Setting], key: str, name: str) -> Chart | None:
