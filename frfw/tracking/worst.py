@@ -96,7 +96,7 @@ def load_worst(path: str | Path) -> WorstPairs | None:
         with np.load(path, allow_pickle=False) as kept:
             return WorstPairs(**{k: kept[k] for k in ("left", "right", "scores", "same", "pairs")})
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise FrfwError(f"{path}: no pairs to be read ({error})") from error
+        raise FrfwError(f"{path} is damaged: no pairs can be read from it") from error
 
 
 def _shrink(image: np.ndarray) -> np.ndarray:

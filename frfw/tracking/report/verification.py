@@ -194,7 +194,7 @@ def load_scores(folder: Path, name: str) -> SetScores | None:
         with np.load(path, allow_pickle=False) as arrays:
             scores, same = arrays["scores"].astype(np.float64), arrays["same"].astype(bool)
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise FrfwError(f"{path}: no scores to be read ({error})") from error
+        raise FrfwError(f"{path} is damaged: no scores can be read from it") from error
     if scores.shape != same.shape or not np.isfinite(scores).all():
         raise FrfwError(f"{path}: scores {scores.shape} do not fit, or are not finite")
     return SetScores(name, np.sort(scores[same]), np.sort(scores[~same]))
