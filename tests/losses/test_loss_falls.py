@@ -26,7 +26,6 @@ FALLING = [
     ("mv_am", {}),
     ("mv_arc", {"beyond_pi": "linear"}),
     ("mv_arc", {"beyond_pi": "linear", "hard": "fixed"}),
-    ("curricular", {"t": 1.0}),
     ("circle", {}),
     ("magface", {"easy_margin": "none"}),
     ("adaface", {}),
@@ -60,6 +59,21 @@ def test_the_loss_falls(name, params, negatives, norm):
     formula = create_formula(name, **params).double().eval()
     value = losses(formula, negatives, norm)
     assert (value.diff() <= 1e-9 * value.max()).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(negatives=st.lists(st.floats(-0.87, 1), min_size=1, max_size=6))
+def test_curricular_falls_where_t_is_1(negatives):
+    """Then (t + cos) cos is no jump upwards, but for negatives below cos(pi + m) = -0.88.
+
+    There the threshold cos(theta + m) itself turns round, and such a negative becomes hard as the
+    own cosine rises from -1.
+    """
+    formula = create_formula("curricular", t=1.0).double().eval()
+    value = losses(formula, negatives)
+    assert (value.diff() <= 1e-9 * value.max()).all()
+    below = losses(formula, [-0.9375])
+    assert below.diff().max() > 1  # shown, not hidden: no own cosine of a face is there
 
 
 @settings(max_examples=25, deadline=None)
