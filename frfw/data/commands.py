@@ -75,8 +75,9 @@ def _inspect(arguments: argparse.Namespace) -> None:
     print("\n".join(report_lines(dataset, found)))
     draw_picture(dataset, found, arguments.picture)
     print(f"picture: {arguments.picture}")
-    if found.problems:
-        raise FrfwError(f"{dataset.name} would spoil a run: {'; '.join(found.problems)}")
+    problems = found.problems + found.geometry
+    if problems:
+        raise FrfwError(f"{dataset.name} would spoil a run: {'; '.join(problems)}")
 
 
 def add_pack(tools: Tools) -> None:
@@ -131,6 +132,9 @@ def add_pairs(tools: Tools) -> None:
     tool.add_argument("--seed", type=int, default=0, help="draw: seed")
     tool.add_argument("--gap", type=int, default=30, help="draw-agedb: years between the images")
     tool.add_argument("--overwrite", action="store_true", help="replace an existing OUT")
+    tool.add_argument(
+        "--skip-missing", action="store_true", help="leave out pairs whose images are missing"
+    )
     tool.set_defaults(call=_pairs)
 
 
@@ -147,12 +151,13 @@ def _pairs(arguments: argparse.Namespace) -> None:
         if a.layout == "draw-agedb":
             pairs = draw_agedb(a.images, a.pairs, a.gap, a.folds, a.seed)
         else:
-            pairs = read_layout(a.layout, a.images, a.protocol)
+            pairs = read_layout(a.layout, a.images, a.protocol, a.skip_missing)
         with _bar(2 * len(pairs.pairs), pairs.name) as bar:
             count = write_pair_list(pairs, out, a.size, _progress(bar))
     images = Path(a.images)
     state_pack(out, read_manifest(images if images.is_dir() else images.parent))
-    print(f"{out}: {count} pairs")
+    skipped = "" if a.layout == "draw" else f", {pairs.skipped} left out" * bool(pairs.skipped)
+    print(f"{out}: {count} pairs{skipped}")
 
 
 def add_align(tools: Tools) -> None:
