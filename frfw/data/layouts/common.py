@@ -108,10 +108,16 @@ def read_lines(path: Path) -> list[str]:
 
 def inside(root: Path, relative: str, where: str) -> Path:
     """Return root / relative, refusing a path that leads out of `root`."""
-    parts = Path(relative.replace("\\", "/")).parts
-    if ".." in parts or Path(relative).is_absolute() or not parts:
+    parts = _parts(relative)
+    if not parts:
         raise FrfwError(f"{where}: {relative!r} leads out of {root}")
     return root.joinpath(*parts)
+
+
+def _parts(relative: str) -> tuple[str, ...]:
+    """Return the parts of a relative path, none where it is empty, absolute or climbs."""
+    path = Path(relative.replace("\\", "/"))
+    return () if path.is_absolute() or ".." in path.parts else path.parts
 
 
 def beside(folder: Path, name: str) -> Path | None:
@@ -129,10 +135,10 @@ def folder_with(folder: Path, names: Iterable[str]) -> Path:
     """
     if not folder.is_dir():
         raise FrfwError(f"{folder} is not a folder")
-    stems = [name.rsplit(".", 1)[0] for name in names if "/" not in name and "\\" not in name]
+    stems = [stem for name in names if (stem := _parts(name.rsplit(".", 1)[0]))]
     for places in ([folder], folder.glob("*/"), folder.glob("*/*/")):
         for place in sorted(p for p in places if p.is_dir()):
-            if any(with_suffix(place / stem).is_file() for stem in stems):
+            if any(with_suffix(place.joinpath(*stem)).is_file() for stem in stems):
                 return place
     return folder
 
