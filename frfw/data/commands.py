@@ -101,6 +101,8 @@ def _pack(arguments: argparse.Namespace) -> None:
         )
     for place, reason in result.bad:
         print(f"left out {place}: {reason}")
+    if result.warning:
+        print(f"warning: {result.warning}")
     print(
         f"{arguments.out}: {result.images} images of {result.identities} identities, "
         f"{len(result.bad)} unreadable ones left out"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,22 +13,45 @@ from typing import BinaryIO
 import numpy as np
 
 from frfw.data.dataset import Dataset
-from frfw.data.decode import BadImage, decode, encode
+from frfw.data.decode import BadImage, decode, encode, resize
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.record_writer import RecordWriter
 from frfw.errors import FrfwError
 
 _JOURNAL = "pack.journal.partial"
-_ENTRY = struct.Struct("<qqqq")  # source image, label, end of the .rec, end of the .idx
+_VERSION = 2  # of the journal
+# Place in the order, label, end of the .rec, end of the .idx, height, width; bad images have none.
+_ENTRY = struct.Struct("<qqqqII")
+Entry = tuple[int, int, int, int, int, int]
 
 
 @dataclass
 class PackResult:
-    """What came of it: images written, of how many identities, (place, reason) of bad ones."""
+    """What came of it.
+
+    Attributes:
+        images, identities: what was written.
+        bad: (place, reason) of each image that was left out.
+        sizes: {(height, width): images} of what was written.
+    """
 
     images: int = 0
     identities: int = 0
     bad: list[tuple[str, str]] = field(default_factory=list)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+
+    @property
+    def warning(self) -> str:
+        """What MXNet-based tools, which take one square size, will stumble over; or nothing."""
+        listed = ", ".join(f"{w}x{h} ({n})" for (h, w), n in self.sizes.most_common(4))
+        if len(self.sizes) > 1:
+            return (
+                f"the images have {len(self.sizes)} sizes: {listed}, ...; frfw resizes them when "
+                f"it reads, MXNet-based tools fail on them: pack with --size, or align first"
+            )
+        if any(height != width for height, width in self.sizes):
+            return f"the images are not square: {listed}; frfw will distort them: align first"
+        return ""
 
 
 def pack(
@@ -42,6 +66,7 @@ def pack(
 
     Every image is decoded once to see that it is whole; bad ones are left out and listed. Its bytes
     are copied unless `size` (resize to it where it differs) or `quality` (JPEG anew) is given.
+    `property` states the size of the images, the most frequent one where they differ.
     An interrupted run leaves `*.partial` files, with which the same call goes on.
 
     Raises:
@@ -49,23 +74,26 @@ def pack(
     """
     folder = Path(folder)
     order = np.argsort(dataset.labels, kind="stable")
-    key = json.dumps([dataset.fingerprint, size, quality])
-    writer, position, journal = _start(dataset, folder, key, size or dataset.size)
-    names = writer.identity_names
-    result = PackResult()
+    key = json.dumps([_VERSION, dataset.fingerprint, size, quality])
+    entries = _whole_entries(folder, key)
+    writer, journal = _start(dataset, order, folder, key, entries, size or dataset.size)
+    names, result = writer.identity_names, _so_far(dataset, order, entries)
+    before = int(dataset.labels[order[entries[-1][0]]]) if entries else -1
     try:
-        for at in range(position, len(order)):
+        for at in range(_position(entries), len(order)):
             source = int(order[at])
             try:
-                data = _bytes(dataset.read(source), size, quality)
+                data, shape = _bytes(dataset.read(source), size, quality)
             except BadImage as error:
                 result.bad.append((dataset.locate(source), str(error)))
                 continue
-            name = str(dataset.identity_names[int(dataset.labels[source])])
-            if not names or names[-1] != name:
-                names.append(name)
+            label = int(dataset.labels[source])
+            if label != before:
+                names.append(str(dataset.identity_names[label]))
+                before = label
             writer.add(data, len(names) - 1)
-            journal.write(_ENTRY.pack(at, len(names) - 1, *writer.tell()))
+            journal.write(_ENTRY.pack(at, len(names) - 1, *writer.tell(), *shape))
+            result.sizes[shape] += 1
             progress(at + 1)
     except BaseException:
         writer.suspend()
@@ -73,46 +101,68 @@ def pack(
         raise
     journal.close()
     result.images, result.identities = len(writer), len(names)
+    if result.sizes:
+        writer.image_size = result.sizes.most_common(1)[0][0]
+    writer.extra["left_out"] = len(result.bad)
     writer.close()
     (folder / _JOURNAL).unlink()
     return result
 
 
-def _bytes(data: bytes, size: int | None, quality: int | None) -> bytes:
-    """Check that the image is whole; return its bytes, or new ones where asked."""
+def _bytes(data: bytes, size: int | None, quality: int | None) -> tuple[bytes, tuple[int, int]]:
+    """Check that the image is whole; return its bytes, or new ones where asked, and its shape."""
     image = decode(data)
     if size is not None and image.shape[:2] != (size, size):
-        return encode(decode(data, size), ".jpg", quality or 95)
-    return encode(image, ".jpg", quality) if quality is not None else data
+        return encode(resize(image, size), ".jpg", quality or 95), (size, size)
+    return encode(image, ".jpg", quality) if quality is not None else data, image.shape[:2]
 
 
 def _start(
-    dataset: Dataset, folder: Path, key: str, size: int
-) -> tuple[RecordWriter, int, BinaryIO]:
+    dataset: Dataset, order: np.ndarray, folder: Path, key: str, entries: list[Entry], size: int
+) -> tuple[RecordWriter, BinaryIO]:
     """Open writer and journal, at the place where an earlier run of the same job stopped."""
-    path = folder / _JOURNAL
-    head = key.encode().ljust(128)[:128]
-    entries = _whole_entries(folder, head)
-    names: list[str] = []
-    by_label = np.argsort(dataset.labels, kind="stable")
-    for at, label, *_ in entries:
-        if label == len(names):
-            names.append(str(dataset.identity_names[int(dataset.labels[by_label[at]])]))
     labels = [label for _, label, *_ in entries]
+    firsts = [at for before, (at, label, *_) in zip([-1, *labels], entries) if label != before]
     writer = RecordWriter(
         folder,
         (size, size),
-        identity_names=names,
+        identity_names=[
+            str(dataset.identity_names[int(dataset.labels[order[at]])]) for at in firsts
+        ],
         preprocessing=_stated(dataset, size),
         extra={"source": dataset.name, "source_fingerprint": dataset.fingerprint},
-        continued=(labels, entries[-1][2], entries[-1][3]) if entries else None,
+        continued=(labels, *entries[-1][2:4]) if entries else None,
     )
-    journal = path.open("wb", buffering=0)
-    journal.write(head + b"".join(_ENTRY.pack(*entry) for entry in entries))
-    return writer, entries[-1][0] + 1 if entries else 0, journal
+    journal = (folder / _JOURNAL).open("wb", buffering=0)
+    journal.write(_head(key) + b"".join(_ENTRY.pack(*entry) for entry in entries))
+    return writer, journal
 
 
-def _whole_entries(folder: Path, head: bytes) -> list[tuple[int, ...]]:
+def _so_far(dataset: Dataset, order: np.ndarray, entries: list[Entry]) -> PackResult:
+    """What an interrupted run had found: an image before its last one without entry was bad."""
+    result = PackResult(sizes=Counter(entry[4:6] for entry in entries))
+    written = np.zeros(_position(entries), bool)
+    written[[at for at, *_ in entries]] = True
+    for at in np.flatnonzero(~written).tolist():
+        source = int(order[at])
+        reason = "it could not be read when packing began"
+        try:
+            decode(dataset.read(source))
+        except BadImage as error:
+            reason = str(error)
+        result.bad.append((dataset.locate(source), reason))
+    return result
+
+
+def _position(entries: list[Entry]) -> int:
+    return entries[-1][0] + 1 if entries else 0
+
+
+def _head(key: str) -> bytes:
+    return key.encode().ljust(128)[:128]
+
+
+def _whole_entries(folder: Path, key: str) -> list[Entry]:
     """Journal entries of the same job whose bytes have reached both partial files."""
     try:
         data = (folder / _JOURNAL).read_bytes()
@@ -120,7 +170,7 @@ def _whole_entries(folder: Path, head: bytes) -> list[tuple[int, ...]]:
         idx = (folder / "train.idx.partial").stat().st_size
     except OSError:
         return []
-    if data[:128] != head:
+    if data[:128] != _head(key):
         return []
     whole = len(data[128:]) // _ENTRY.size * _ENTRY.size
     found = list(_ENTRY.iter_unpack(data[128 : 128 + whole]))
