@@ -173,7 +173,7 @@ def _align(arguments: argparse.Namespace) -> None:
         result = align_source(
             dataset, a.out, alignment, a.landmarks, a.detector, progress=_progress(bar)
         )
-    for place, reason in result.left_out[:20]:
+    for place, reason in result.left_out:
         print(f"left out {place}: {reason}")
     print(f"{a.out}: {result.written} faces, {len(result.left_out)} left out")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from frfw.data.dataset import Dataset
 from frfw.data.decode import IMAGE_SUFFIXES, BadImage
-from frfw.data.manifest import read_manifest
+from frfw.data.manifest import UNFINISHED, read_manifest
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.strings import StringColumn
 from frfw.errors import FrfwError
@@ -59,6 +59,8 @@ def _scan(root: Path) -> tuple[StringColumn, StringColumn, np.ndarray, np.ndarra
     """List the images: folders, file names, (N,) folder of each, (N,) labels, identity names."""
     if not root.is_dir():
         raise FrfwError(f"{root} is not a folder: give a folder with one sub-folder an identity")
+    if (root / UNFINISHED).exists():
+        raise FrfwError(f"{root} holds an unfinished alignment: run its `align` command again")
     identities, folders, names, folder_of, labels = [], [], [], [], []
     top = sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith("."))
     for identity in top:

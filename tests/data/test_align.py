@@ -118,3 +118,81 @@ def test_pairs_hand_the_alignment_on(make_folder, tmp_path, command):
     assert done.returncode == 0, done.stderr
     packs = json.loads((out.parent / "manifest.json").read_text())["packs"]
     assert packs["mine.bin"]["alignment"] == stated
+
+
+@pytest.fixture
+def listed_faces(tmp_path):
+    """A list of plain images with landmarks: listed_faces(["name", ...]) -> path."""
+
+    def make(identities):
+        points = ",".join(f"{v:.2f}" for v in ARCFACE.reshape(-1))
+        head = "path,identity," + ",".join(f"x{k},y{k}" for k in range(1, 6))
+        rows = [head]
+        for at, identity in enumerate(identities):
+            image = np.full((112, 112, 3), 60 + 10 * at, np.uint8)
+            (tmp_path / f"{at}.png").write_bytes(encode(image, ".png"))
+            rows.append(f"{at}.png,{identity},{points}")
+        (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
+        return tmp_path / "list.csv"
+
+    return make
+
+
+def test_identities_never_share_a_folder(listed_faces, tmp_path):
+    """Also those whose names differ only in what a folder's name cannot hold."""
+    names = ["a/b", "a:b", "a_b", "..", ".", "a" * 300 + "x", "a" * 300 + "y"]
+    result = align_source(open_source(listed_faces(names)), tmp_path / "out", Alignment())
+    assert result.written == len(names)
+    crops = open_source(tmp_path / "out")
+    assert crops.num_classes == len(names)
+    assert {"a_b", "a_b~2", "a_b~3", "_", "_~2"} < set(crops.identity_names)
+    levels = sorted(int(crops[i].mean().round()) for i in range(len(names)))
+    assert levels == [60 + 10 * i for i in range(len(names))]
+
+
+def test_an_interrupted_alignment_is_no_data_set_and_goes_on(listed_faces, tmp_path):
+    source = open_source(listed_faces(["p", "p", "q", "q"]))
+    (tmp_path / "1.png").write_bytes(b"broken")
+
+    def interrupt(done):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        align_source(source, out, Alignment(), progress=interrupt)
+    with pytest.raises(FrfwError, match="unfinished alignment: run its `align` command again"):
+        open_source(out)
+    with pytest.raises(FrfwError, match="with other settings: repeat that command"):
+        align_source(source, out, Alignment(border="edge"))
+    first = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
+    result = align_source(source, out, Alignment())
+    assert (result.written, len(result.left_out)) == (3, 1)
+    whole = align_source(source, tmp_path / "whole", Alignment())
+    assert result == whole
+    assert all(path.stat().st_mtime_ns == made for path, made in first.items())
+    files = sorted(p.relative_to(out) for p in out.rglob("*") if p.is_file())
+    assert files == sorted(
+        p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").rglob("*") if p.is_file()
+    )
+    assert len(open_source(out)) == 3
+
+
+def test_crops_keep_the_names_that_protocols_ask_for(make_folder, tmp_path):
+    """LFW's, CFP's and AgeDB's pair lists name files, so crops must be found under these names."""
+    root = make_folder([2])
+    (root / "id000" / "frontal").mkdir()
+    (root / "id000" / "000.png").write_bytes((root / "id000" / "000.jpg").read_bytes())
+    (root / "id000" / "000.jpg").rename(root / "id000" / "frontal" / "000.jpg")
+    (root / "id000" / "001.png").write_bytes((root / "id000" / "001.jpg").read_bytes())
+    marks = " ".join(f"{v:.2f}" for v in ARCFACE.reshape(-1))
+    source = open_source(root)
+    (tmp_path / "m.txt").write_text("".join(f"{source.path(i)} {marks}\n" for i in range(4)))
+    align_source(source, tmp_path / "out", Alignment(), landmarks=tmp_path / "m.txt")
+    found = sorted(str(p.relative_to(tmp_path / "out")) for p in tmp_path.glob("out/*/**/*.jpg"))
+    assert found == [
+        "id000/000.jpg",
+        "id000/001.jpg",
+        "id000/001~00000002.jpg",
+        "id000/frontal/000.jpg",
+    ]
