@@ -1,8 +1,9 @@
-"""Find probable label errors with an embedder; write a patch and a picture, delete nothing."""
+"""Find probable label errors with an embedder; write them as a patch, delete nothing."""
 
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from frfw.data.dataset import Dataset
-from frfw.data.decode import BadImage, resize
+from frfw.data.decode import BadImage
+from frfw.data.neighbours import close_across
 from frfw.data.patch import COLUMNS
 from frfw.errors import FrfwError
 
+log = logging.getLogger("frfw.data")
 Embed = Callable[[np.ndarray], np.ndarray]
 _TILE = 2048
 
@@ -26,15 +29,18 @@ class Findings:
     Attributes:
         outliers: (image, cosine to the centre of the identity's other images).
         duplicates: (image, the earlier image of the same identity that it repeats, cosine).
+        crossing: (image, image of another identity that shows the same picture, cosine); the first
+            is the one that fits its own identity less.
         merges: (identity, identity, cosine of their centres): probably one person.
-        overlaps: (identity, largest cosine of its centre to an image of the evaluation set).
+        overlaps: (identity, largest cosine of its centre to an image of the evaluation set, which).
         noisy: (image, degrees to the dominant sub-centre of its identity), see `subcenters`.
     """
 
     outliers: list[tuple[int, float]] = field(default_factory=list)
     duplicates: list[tuple[int, int, float]] = field(default_factory=list)
+    crossing: list[tuple[int, int, float]] = field(default_factory=list)
     merges: list[tuple[int, int, float]] = field(default_factory=list)
-    overlaps: list[tuple[int, float]] = field(default_factory=list)
+    overlaps: list[tuple[int, float, int]] = field(default_factory=list)
     noisy: list[tuple[int, float]] = field(default_factory=list)
 
 
@@ -44,26 +50,32 @@ def embed_dataset(
     batch: int = 256,
     progress: Callable[[int], object] = int,
 ) -> np.ndarray:
-    """Return (N, dim) float32 unit embeddings; the rows of bad images are zero.
+    """Return (N, dim) float32 unit embeddings; bad images are named in the log, their rows zero.
 
     Args:
         embed: (B, H, W, 3) uint8 RGB to (B, dim) unit rows, e.g. `frfw.load(RUN).embed`.
+
+    Raises:
+        FrfwError: no image is good.
     """
-    rows: list[np.ndarray] = []
+    blocks: list[tuple[list[int], np.ndarray]] = []
     for start in range(0, len(dataset), batch):
         images, good = [], []
         for index in range(start, min(start + batch, len(dataset))):
             try:
                 images.append(dataset[index])
-                good.append(index - start)
-            except BadImage:
-                continue
-        block = embed(np.stack(images)) if images else np.zeros((0, rows[0].shape[1]))
-        whole = np.zeros((min(batch, len(dataset) - start), block.shape[1]), np.float32)
-        whole[good] = block
-        rows.append(whole)
-        progress(start + len(whole))
-    return np.concatenate(rows)
+                good.append(index)
+            except BadImage as error:
+                log.warning("left out: %s", error)
+        if images:
+            blocks.append((good, embed(np.stack(images))))
+        progress(min(start + batch, len(dataset)))
+    if not blocks:
+        raise FrfwError(f"{dataset.name}: none of its {len(dataset)} images can be read")
+    rows = np.zeros((len(dataset), blocks[0][1].shape[1]), np.float32)
+    for good, block in blocks:
+        rows[good] = block
+    return rows
 
 
 def find_faults(
@@ -84,7 +96,8 @@ def find_faults(
             identities of three or more images are judged.
         merge: two identities are one person when their centres' cosine exceeds it; also used for
             `against`, (M, dim) unit rows of an evaluation set.
-        duplicate: two images of one identity are the same picture when their cosine exceeds it.
+        duplicate: two images are the same picture when their cosine exceeds it, be they of one
+            identity or of two.
     """
     found = Findings()
     known = np.abs(embeddings).sum(1) > 0
@@ -99,19 +112,32 @@ def find_faults(
         ((int(i), float(cosine[i])) for i in np.flatnonzero(judged)), key=lambda pair: pair[1]
     )
     found.duplicates = _duplicates(embeddings, labels, duplicate)
+    found.crossing = [
+        (i, j, c) if cosine[i] <= cosine[j] else (j, i, c)
+        for i, j, c in close_across(embeddings, labels, duplicate)
+    ]
     centres = _unit(sums)
     found.merges = _close_pairs(centres, merge)
     if against is not None:
-        best = np.concatenate(
-            [(centres[at : at + _TILE] @ against.T).max(1) for at in range(0, classes, _TILE)]
-        )
-        over = np.flatnonzero(best > merge)
-        found.overlaps = sorted(((int(i), float(best[i])) for i in over), key=lambda p: -p[1])
+        found.overlaps = _overlaps(centres, against, merge)
     return found
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _overlaps(
+    centres: np.ndarray, against: np.ndarray, threshold: float
+) -> list[tuple[int, float, int]]:
+    found = []
+    for start in range(0, len(centres), _TILE):
+        cosine = centres[start : start + _TILE] @ against.T
+        nearest = cosine.argmax(1)
+        best = cosine[np.arange(len(cosine)), nearest]
+        for row in np.flatnonzero(best > threshold).tolist():
+            found.append((start + row, float(best[row]), int(nearest[row])))
+    return sorted(found, key=lambda entry: -entry[1])
 
 
 def _duplicates(
@@ -147,6 +173,17 @@ def write_patch(dataset: Dataset, found: Findings, path: str | Path) -> int:
         for i, j, c in found.duplicates
     ]
     rows += [
+        (
+            "drop_image",
+            i,
+            "",
+            "",
+            mark,
+            f"as image {j} of {names[dataset.labels[j]]}, cosine {c:.2f}",
+        )
+        for i, j, c in found.crossing
+    ]
+    rows += [
         ("drop_image", i, "", "", mark, f"{a:.0f} degrees from the dominant sub-centre")
         for i, a in found.noisy
     ]
@@ -156,55 +193,10 @@ def write_patch(dataset: Dataset, found: Findings, path: str | Path) -> int:
     ]
     rows += [
         ("drop_identity", "", names[i], "", mark, f"in the evaluation set, cosine {c:.2f}")
-        for i, c in found.overlaps
+        for i, c, _ in found.overlaps
     ]
     temporary = Path(f"{path}.partial")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
     os.replace(temporary, path)
     return len(rows)
-
-
-def draw_worst(dataset: Dataset, found: Findings, path: str | Path, rows: int = 8) -> None:
-    """Picture: each row an outlier (first) with others of its identity, or two likely twins."""
-    from frfw.data.decode import encode
-
-    first = {label: np.flatnonzero(dataset.labels == label) for label in _labels(dataset, found)}
-    lines = []
-    for image, _ in [*found.outliers, *found.noisy][: rows // 2]:
-        rest = [i for i in first[int(dataset.labels[image])].tolist() if i != image]
-        lines.append([image, *rest[:5]])
-    for a, b, _ in found.merges[: rows - len(lines)]:
-        lines.append([*first[a][:3].tolist(), *first[b][:3].tolist()])
-    if not lines:
-        lines = [[i, j] for i, j, _ in found.duplicates[:rows]]
-    if not lines:
-        return
-    sheet = np.full((len(lines), 6, 84, 84, 3), 255, np.uint8)
-    for line, tiles in zip(lines, sheet):
-        for index, tile in zip(line, tiles):
-            try:
-                tile[2:82, 2:82] = resize(dataset[int(index)], 80)
-            except BadImage:
-                continue
-    picture = sheet.transpose(0, 2, 1, 3, 4).reshape(len(lines) * 84, 6 * 84, 3)
-    Path(path).write_bytes(encode(picture, ".png"))
-
-
-def _labels(dataset: Dataset, found: Findings) -> set[int]:
-    images = [int(dataset.labels[i]) for i, _ in [*found.outliers, *found.noisy]]
-    return {*images, *(a for a, _, _ in found.merges), *(b for _, b, _ in found.merges)}
-
-
-def read_against(path: str | Path, size: int) -> np.ndarray:
-    """Return (M, size, size, 3) images of an evaluation set: a `.bin` or any source."""
-    from frfw.data.decode import decode
-    from frfw.data.source import open_source
-    from frfw.data.verification_pack import read_pack
-
-    if str(path).endswith(".bin"):
-        return np.stack([decode(data, size) for data in read_pack(path).images])
-    dataset = open_source({"path": path, "size": size})
-    if len(dataset) > 100_000:
-        raise FrfwError(f"{path} has {len(dataset)} images: --against takes 100,000 at most")
-    return np.stack([dataset[i] for i in range(len(dataset))])

@@ -1,4 +1,4 @@
-"""clean, bench, and what all tools have in common."""
+"""bench, and what all tools have in common."""
 
 from __future__ import annotations
 
@@ -11,36 +11,7 @@ import pytest
 
 from frfw.data import open_source
 from frfw.data.bench import bench, table
-from frfw.data.clean import embed_dataset, find_faults, write_patch
 from frfw.errors import FrfwError
-
-
-def test_clean_finds_planted_faults(make_folder, tmp_path):
-    rng = np.random.default_rng(1)
-    dataset = open_source(make_folder([6] * 5))
-    centres = np.linalg.qr(rng.standard_normal((32, 32)))[0][:5]
-    centres[4] = centres[3] + 0.05 * rng.standard_normal(32)
-    points = centres[dataset.labels] + 0.08 * rng.standard_normal((30, 32))
-    points[2] = centres[1]  # image 2 of identity 0 shows identity 1
-    points[10] = points[9] * 1.01
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    found = find_faults(points, dataset.labels, against=centres[2:3], duplicate=0.995)
-    assert [i for i, _ in found.outliers] == [2]
-    assert [(a, b) for a, b, _ in found.merges] == [(3, 4)]
-    assert [(i, j) for i, j, _ in found.duplicates] == [(10, 9)]
-    assert [i for i, _ in found.overlaps] == [2]
-    assert write_patch(dataset, found, tmp_path / "patch.csv") == 4
-    cleaned = open_source({"path": dataset.root, "patch": str(tmp_path / "patch.csv")})
-    assert cleaned.num_classes == 3
-    assert len(cleaned) == 30 - 2 - 6
-
-
-def test_embedding_a_set_with_a_bad_image(make_folder):
-    root = make_folder([3, 2])
-    (root / "id000" / "001.jpg").write_bytes(b"")
-    rows = embed_dataset(open_source(root), lambda x: x.reshape(len(x), -1)[:, :7] / 255, batch=2)
-    assert rows.shape == (5, 7)
-    assert (np.abs(rows).sum(1) > 0).tolist() == [True, False, True, True, True]
 
 
 def test_bench_names_a_bottleneck(make_records):
