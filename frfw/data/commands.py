@@ -120,6 +120,9 @@ def add_pairs(tools: Tools) -> None:
     tool.add_argument("--seed", type=int, default=0, help="draw: seed")
     tool.add_argument("--gap", type=int, default=30, help="draw-agedb: years between the images")
     tool.add_argument("--overwrite", action="store_true", help="replace an existing OUT")
+    tool.add_argument(
+        "--skip-missing", action="store_true", help="leave out pairs whose images are missing"
+    )
     tool.set_defaults(call=_pairs)
 
 
@@ -136,12 +139,13 @@ def _pairs(arguments: argparse.Namespace) -> None:
         if a.layout == "draw-agedb":
             pairs = draw_agedb(a.images, a.pairs, a.gap, a.folds, a.seed)
         else:
-            pairs = read_layout(a.layout, a.images, a.protocol)
+            pairs = read_layout(a.layout, a.images, a.protocol, a.skip_missing)
         with bar_of(2 * len(pairs.pairs), pairs.name) as bar:
             count = write_pair_list(pairs, out, a.size, progress_of(bar))
     images = Path(a.images)
     state_pack(out, read_manifest(images if images.is_dir() else images.parent))
-    print(f"{out}: {count} pairs")
+    skipped = "" if a.layout == "draw" else f", {pairs.skipped} left out" * bool(pairs.skipped)
+    print(f"{out}: {count} pairs{skipped}")
 
 
 def add_align(tools: Tools) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage, decode, encode
 from frfw.data.layouts import PairList
-from frfw.data.layouts.listed import agedb_images
+from frfw.data.layouts.agedb import agedb_images
 from frfw.data.verification_pack import write_pack
 from frfw.errors import FrfwError
 
@@ -29,14 +29,20 @@ def write_pair_list(
         The number of pairs.
 
     Raises:
-        FrfwError: an image is bad (a protocol cannot do without it), or folds of unequal size,
-            which a `.bin` cannot express.
+        FrfwError: an image is bad (a protocol cannot do without it), or the protocol has folds of
+            unequal size, which a `.bin` cannot express.
     """
     counts = np.bincount(pairs.fold)
     if len(set(counts[counts > 0].tolist())) > 1:
-        raise FrfwError(
-            f"{pairs.name}: its folds have {sorted(set(counts.tolist()))} pairs, but a .bin has "
-            f"folds of equal size; evaluate it from its own layout instead"
+        if not pairs.skipped:
+            raise FrfwError(
+                f"{pairs.name}: its folds have {sorted(set(counts.tolist()))} pairs, but a .bin "
+                f"has folds of equal size; evaluate it from its own layout instead"
+            )
+        log.warning(
+            "%s: %d pairs are left out, so the .bin's folds, equal parts of what is left, are not "
+            "quite the protocol's",
+            *(pairs.name, pairs.skipped),
         )
     order = np.argsort(pairs.fold, kind="stable")
     images = []

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from frfw.data.layouts.agedb import agedb_person
 from frfw.errors import FrfwError, nearest
 
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -22,7 +23,7 @@ def identity_names(paths: Sequence[Path], layout: str) -> list[str]:
     if layout in ("calfw", "cplfw"):  # <name>_0001.jpg, all in one folder
         return [_NUMBERED.sub("", path.stem) for path in paths]
     if layout == "agedb_30":  # <number>_<name>_<age>_<gender>.jpg
-        return [path.stem.split("_", 1)[-1].rsplit("_", 2)[0] for path in paths]
+        return [agedb_person(path.stem) for path in paths]
     return [path.parent.name for path in paths]
 
 

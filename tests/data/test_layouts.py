@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from frfw.data.layouts import read_cfp, read_layout, read_lfw
-from frfw.data.layouts.listed import agedb_images
 from frfw.errors import FrfwError
 
 
@@ -95,6 +94,9 @@ def test_cfp(cfp):
     frontal = read_cfp(cfp, "ff")
     assert [frontal.paths[i].parent.name for i in frontal.pairs[0]] == ["frontal"] * 2
     assert read_layout("auto", cfp).name == "cfp_fp"
+    assert read_cfp(cfp / "Data" / "Images").paths == mixed.paths
+    with pytest.raises(FrfwError, match="has no Protocol: give the folder"):
+        read_cfp(cfp / "Data" / "Images" / "001" / "frontal")
 
 
 def test_cfp_bad(cfp):
@@ -145,13 +147,18 @@ def test_pair_csv(tmp_path):
             read_layout("csv", path)
 
 
-def test_agedb_names(tmp_path):
-    touch(tmp_path, "10_Bob_Hope_35_m.jpg", "11_Ann_9_f.jpg")
-    found = agedb_images(tmp_path)
-    assert [(n, a) for _, n, a in found] == [("Bob_Hope", 35), ("Ann", 9)]
-    touch(tmp_path, "hello.jpg")
-    with pytest.raises(FrfwError, match="number_name_age_gender"):
-        agedb_images(tmp_path)
+@pytest.mark.parametrize("given", ["", "aligned images"])
+@pytest.mark.parametrize("layout", ["calfw", "cplfw"])
+def test_calfw_and_cplfw_as_published(tmp_path, layout, given):
+    """The list stands above the folder of the images; either of the two is given."""
+    names = ["A_B_0001.jpg", "A_B_0003.jpg", "C_D_0002.jpg", "A_B_0001.jpg"]
+    touch(tmp_path, *(f"aligned images/{name}" for name in names))
+    lines = [f"{name} {flag}" for name, flag in zip(names, (1, 1, 0, 0))]
+    (tmp_path / f"pairs_{layout.upper()}.txt").write_text("\n".join(lines) + "\n")
+    pairs = read_layout("auto", tmp_path / given)
+    assert (pairs.name, pairs.same.tolist(), pairs.skipped) == (layout, [True, False], 0)
+    (tmp_path / "aligned images" / "C_D_0002.jpg").unlink()
+    assert read_layout(layout, tmp_path / given, skip_missing=True).skipped == 1
 
 
 def test_unknown_layout(tmp_path):

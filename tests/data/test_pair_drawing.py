@@ -64,3 +64,20 @@ def test_bad_images_are_not_drawn(make_folder, tmp_path, caplog):
     with pytest.raises(FrfwError, match="gives only"):  # too few good ones are left
         write_drawn(open_source(root), tmp_path / "y.bin", 16, 2)
     assert not (tmp_path / "y.bin").exists()
+
+
+def test_pairs_without_the_missing_images(make_folder, tmp_path, command):
+    """A `.bin` of what is left, with a word on its folds; never without being asked."""
+    root = make_folder([4] * 4)
+    rows = [f"id00{p}/00{i}.jpg,id00{p}/00{i + 1}.jpg,1" for p in range(4) for i in range(3)]
+    rows += [f"id00{p}/00{i}.jpg,id00{(p + 1) % 4}/000.jpg,0" for p in range(4) for i in range(3)]
+    table = [f"{row},{at // 6}" for at, row in enumerate(rows)]
+    (root / "own.csv").write_text("\n".join(["a,b,same,fold", *table]) + "\n")
+    (root / "id000" / "003.jpg").unlink()
+    arguments = ("pairs", "csv", root / "own.csv", tmp_path / "own.bin", "--size", 32)
+    refused = command(*arguments)
+    assert refused.returncode == 1
+    assert "003.jpg; --skip-missing" in refused.stderr
+    done = command(*arguments, "--skip-missing")
+    assert done.stdout.endswith("own.bin: 23 pairs, 1 left out\n"), done.stderr
+    assert len(read_pack(tmp_path / "own.bin").same) == 23

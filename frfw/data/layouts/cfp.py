@@ -15,14 +15,14 @@ def read_cfp(root: str | Path, protocol: str = "FP", skip_missing: bool = False)
     (FP) or of `Pair_list_F.txt` (FF).
 
     Args:
-        root: folder with `Protocol` and `Data/Images`.
+        root: folder with `Protocol` and `Data/Images`, or one of these.
         protocol: "FP" (frontal against profile) or "FF" (frontal against frontal).
         skip_missing: leave out pairs whose images are missing.
 
     Raises:
         FrfwError: a file is missing, a line is not as described, a number is in no list.
     """
-    root = Path(root)
+    root = _root(Path(root))
     if protocol.upper() not in ("FF", "FP"):
         raise FrfwError(f"CFP has the protocols FF and FP, not {protocol!r}")
     protocol = protocol.upper()
@@ -30,12 +30,19 @@ def read_cfp(root: str | Path, protocol: str = "FP", skip_missing: bool = False)
     second = frontal if protocol == "FF" else _image_list(root, "P")
     splits = root / "Protocol" / "Split" / protocol
     if not splits.is_dir():
-        raise FrfwError(f"{splits} is missing: give the folder that holds CFP's Protocol and Data")
+        raise FrfwError(f"{splits} is missing: CFP's own Protocol folder has it")
     rows: list[Row] = []
     for fold, folder in enumerate(sorted(p for p in splits.iterdir() if p.is_dir())):
         for name, same in (("same.txt", True), ("diff.txt", False)):
             rows += _split(folder / name, frontal, second, same, fold)
     return collect(f"cfp_{protocol.lower()}", rows, skip_missing=skip_missing)
+
+
+def _root(given: Path) -> Path:
+    for folder in (given, given.parent, given.parent.parent):
+        if (folder / "Protocol").is_dir():
+            return folder
+    raise FrfwError(f"{given} has no Protocol: give the folder that holds CFP's Protocol and Data")
 
 
 def _image_list(root: Path, letter: str) -> dict[int, Path]:

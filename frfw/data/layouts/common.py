@@ -109,6 +109,29 @@ def inside(root: Path, relative: str, where: str) -> Path:
     return root.joinpath(*parts)
 
 
+def beside(folder: Path, name: str) -> Path | None:
+    """Return the file `name` in `folder` or in the one above it, None where there is none."""
+    for place in (folder, folder.parent):
+        if (place / name).is_file():
+            return place / name
+    return None
+
+
+def folder_with(folder: Path, names: Iterable[str]) -> Path:
+    """Return `folder`, or the first folder up to two levels below it that holds one of the images.
+
+    Their suffix may be another: the same image as PNG counts.
+    """
+    if not folder.is_dir():
+        raise FrfwError(f"{folder} is not a folder")
+    stems = [name.rsplit(".", 1)[0] for name in names if "/" not in name and "\\" not in name]
+    for places in ([folder], folder.glob("*/"), folder.glob("*/*/")):
+        for place in sorted(p for p in places if p.is_dir()):
+            if any(with_suffix(place / stem).is_file() for stem in stems):
+                return place
+    return folder
+
+
 def number(text: str, where: str, low: int = 1) -> int:
     """Parse a whole number of at least `low`, or say where it is wrong."""
     if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < low:

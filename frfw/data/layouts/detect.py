@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from frfw.data.layouts.agedb import PROTOCOL, read_agedb
 from frfw.data.layouts.cfp import read_cfp
-from frfw.data.layouts.common import PairList
+from frfw.data.layouts.common import PairList, beside
 from frfw.data.layouts.lfw import read_lfw
-from frfw.data.layouts.listed import read_agedb, read_pair_csv, read_two_line_list
+from frfw.data.layouts.listed import read_pair_csv, read_two_line_list
 from frfw.errors import FrfwError, nearest
 
 LAYOUTS = ("lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw", "csv")
@@ -40,8 +41,7 @@ def read_layout(
     if layout == "agedb_30":
         return read_agedb(images, pairs, skip_missing)
     if layout in ("calfw", "cplfw"):
-        listed = pairs or images / f"pairs_{layout.upper()}.txt"
-        return read_two_line_list(images, listed, layout, skip_missing)
+        return read_two_line_list(images, pairs, layout, skip_missing)
     if layout == "csv":
         return read_pair_csv(pairs or images, images if pairs else None, skip_missing)
     raise FrfwError(
@@ -55,10 +55,10 @@ def _detect(path: Path) -> str:
     if (path / "Protocol").is_dir():
         return "cfp_fp"
     for name in ("calfw", "cplfw"):
-        if (path / f"pairs_{name.upper()}.txt").is_file():
+        if beside(path, f"pairs_{name.upper()}.txt"):
             return name
-    if (path / "agedb_30.csv").is_file():
+    if (path / "agedb_30.csv").is_file() or beside(path, PROTOCOL):
         return "agedb_30"
-    if (path / "pairs.txt").is_file() or (path.parent / "pairs.txt").is_file():
+    if beside(path, "pairs.txt"):
         return "lfw"
     raise FrfwError(f"{path} is in no layout that is recognised: name one of {', '.join(LAYOUTS)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from frfw.data.layouts.common import PairList, Row, collect, number, read_lines, with_suffix
+from frfw.data.layouts.common import PairList, Row, beside, collect, number, read_lines, with_suffix
 from frfw.errors import FrfwError
 
 
@@ -62,9 +62,9 @@ def _image(root: Path, name: str, count: int, where: str) -> Path:
 
 
 def _find_protocol(images: Path) -> Path:
-    for folder in (images, images.parent):
-        if (folder / "pairs.txt").is_file():
-            return folder / "pairs.txt"
+    found = beside(images, "pairs.txt")
+    if found:
+        return found
     raise FrfwError(f"{images} has no pairs.txt in it or beside it: give the protocol file")
 
 

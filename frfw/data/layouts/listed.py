@@ -1,24 +1,32 @@
-"""Verification sets given as lists: AgeDB, CALFW, CPLFW, and a CSV of pairs."""
+"""Verification sets given as lists: CALFW, CPLFW, and a CSV of pairs."""
 
 from __future__ import annotations
 
 import csv
-import re
 from pathlib import Path
 
 import numpy as np
 
-from frfw.data.decode import IMAGE_SUFFIXES
-from frfw.data.layouts.common import PairList, Row, collect, inside, number, read_lines
+from frfw.data.layouts.common import (
+    PairList,
+    Row,
+    beside,
+    collect,
+    folder_with,
+    inside,
+    number,
+    read_lines,
+)
 from frfw.errors import FrfwError, nearest
-
-_AGEDB_NAME = re.compile(r"(\d+)_(.+?)_(\d+)_([fm])", re.IGNORECASE)
 
 
 def read_two_line_list(
-    images: str | Path, pairs: str | Path, name: str, skip_missing: bool = False
+    images: str | Path, pairs: str | Path | None, name: str, skip_missing: bool = False
 ) -> PairList:
     """Read the pair list of CALFW or CPLFW: two lines a pair, `file flag`, flag 0 = different.
+
+    The images lie in `images` or in a folder below it (`aligned images`, `images`); the list is by
+    default `pairs_CALFW.txt` or `pairs_CPLFW.txt` in `images` or beside it.
 
     Where the flags of same pairs are 1..10 they are fold numbers; where they are all 1, same pairs
     make ten contiguous folds. Different pairs are spread over the folds in order.
@@ -26,10 +34,13 @@ def read_two_line_list(
     Raises:
         FrfwError: a file is missing, an odd number of lines, two lines that disagree.
     """
-    images, pairs = Path(images), Path(pairs)
+    images = Path(images)
+    default = f"pairs_{name.upper()}.txt"
+    pairs = Path(pairs) if pairs else beside(images, default) or images / default
     lines = [line.split() for line in read_lines(pairs) if line.strip()]
     if len(lines) % 2:
         raise FrfwError(f"{pairs} has {len(lines)} lines, an odd number: a pair takes two")
+    images = folder_with(images, [line[0] for line in lines[:50]])
     entries = []
     for at in range(0, len(lines), 2):
         where = f"{pairs}, lines {at + 1} and {at + 2}"
@@ -81,43 +92,3 @@ def read_pair_csv(
         rows.append((*files, flag in ("1", "true"), fold_number))
     groups = [e["group"] or "" for e in entries] if "group" in columns else None
     return collect(path.stem, rows, groups, skip_missing)
-
-
-def read_agedb(
-    images: str | Path, pairs: str | Path | None = None, skip_missing: bool = False
-) -> PairList:
-    """Read AgeDB pairs (Moschoglou et al., CVPR workshops 2017).
-
-    Images are `number_name_age_gender.jpg`. AgeDB publishes its 30-year protocol as a MATLAB file
-    of names; here it is a CSV as `read_pair_csv` reads it, whose images may be given without
-    suffix, by default `agedb_30.csv` in `images`. `frfw.data pairs` draws one when there is none.
-
-    Raises:
-        FrfwError: a file or column is missing or wrong.
-    """
-    images = Path(images)
-    pairs = Path(pairs) if pairs else images / "agedb_30.csv"
-    found = read_pair_csv(pairs, images, skip_missing)
-    found.name = "agedb_30"
-    return found
-
-
-def agedb_images(images: Path) -> list[tuple[Path, str, int]]:
-    """List (file, person, age) of AgeDB's images, in order of their names.
-
-    Raises:
-        FrfwError: a file name is not `number_name_age_gender`, or there is none.
-    """
-    if not images.is_dir():
-        raise FrfwError(f"{images} is not a folder")
-    found = []
-    for path in sorted(images.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        match = _AGEDB_NAME.fullmatch(path.stem)
-        if match is None:
-            raise FrfwError(f"{path} is not named number_name_age_gender as AgeDB's images are")
-        found.append((path, match[2], int(match[3])))
-    if not found:
-        raise FrfwError(f"{images} holds no image named as AgeDB's are")
-    return found
