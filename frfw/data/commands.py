@@ -69,8 +69,9 @@ def _inspect(arguments: argparse.Namespace) -> None:
     print("\n".join(report_lines(dataset, found)))
     draw_picture(dataset, found, arguments.picture)
     print(f"picture: {arguments.picture}")
-    if found.problems:
-        raise FrfwError(f"{dataset.name} would spoil a run: {'; '.join(found.problems)}")
+    problems = found.problems + found.geometry
+    if problems:
+        raise FrfwError(f"{dataset.name} would spoil a run: {'; '.join(problems)}")
 
 
 def add_pack(tools: Tools) -> None:

@@ -24,6 +24,7 @@ class Dataset:
         identity_names: name of each of the C identities.
         size: side in pixels of what indexing returns.
         preprocessing: what is known of how the crops were made.
+        notes: what the reader passed over and a user should know, e.g. identities without images.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Dataset:
     identity_names: Sequence[str]
     size: int
     preprocessing: Preprocessing
+    notes: Sequence[str] = ()
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of image `index`; raises BadImage when they cannot be read."""

@@ -26,7 +26,7 @@ class FolderDataset(Dataset):
     def __init__(self, root: str | Path, size: int | None = None) -> None:
         self.root = Path(root)
         self.name = self.root.name
-        folders, names, folder_of, labels, identities = _scan(self.root)
+        folders, names, folder_of, labels, identities, self.notes = _scan(self.root)
         self._folders, self._names = folders, names
         self._folder_of = folder_of
         self.labels, self.identity_names = labels, identities
@@ -55,14 +55,18 @@ class FolderDataset(Dataset):
         return digest.digest()
 
 
-def _scan(root: Path) -> tuple[StringColumn, StringColumn, np.ndarray, np.ndarray, list[str]]:
-    """List the images: folders, file names, (N,) folder of each, (N,) labels, identity names."""
+def _scan(
+    root: Path,
+) -> tuple[StringColumn, StringColumn, np.ndarray, np.ndarray, list[str], list[str]]:
+    """List the images: folders, file names, (N,) folder of each, (N,) labels, identities, notes."""
     if not root.is_dir():
         raise FrfwError(f"{root} is not a folder: give a folder with one sub-folder an identity")
     if (root / UNFINISHED).exists():
         raise FrfwError(f"{root} holds an unfinished alignment: run its `align` command again")
     identities, folders, names, folder_of, labels = [], [], [], [], []
-    top = sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith("."))
+    entries = [entry for entry in os.scandir(root) if not entry.name.startswith(".")]
+    top = sorted(entry.name for entry in entries if entry.is_dir())
+    loose = sum(_is_image(entry.name) for entry in entries if not entry.is_dir())
     for identity in top:
         before = len(names)
         for relative, files in _walk(root, identity):
@@ -74,6 +78,7 @@ def _scan(root: Path) -> tuple[StringColumn, StringColumn, np.ndarray, np.ndarra
             identities.append(identity)
     if len(names) < 2:
         what = "one image" if names else "no image"
+        what += f" ({loose} lie beside them)" if loose else ""
         raise FrfwError(
             f"{root} has {what} in its sub-folders: training data is one sub-folder an "
             f"identity with images ({', '.join(sorted(IMAGE_SUFFIXES))}) in it"
@@ -84,7 +89,21 @@ def _scan(root: Path) -> tuple[StringColumn, StringColumn, np.ndarray, np.ndarra
         np.array(folder_of, np.int32),
         np.array(labels, np.int64),
         identities,
+        _notes(root, sorted(set(top) - set(identities)), loose),
     )
+
+
+def _notes(root: Path, empty: list[str], loose: int) -> list[str]:
+    notes = []
+    if empty:
+        more = ", ..." if len(empty) > 5 else ""
+        notes.append(
+            f"{len(empty)} sub-folders of {root} hold no image and are no identities: "
+            f"{', '.join(empty[:5])}{more}"
+        )
+    if loose:
+        notes.append(f"{loose} images lie in {root} itself, in no identity's folder: passed over")
+    return notes
 
 
 def _walk(root: Path, identity: str) -> list[tuple[str, list[str]]]:

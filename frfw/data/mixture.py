@@ -42,6 +42,7 @@ class Mixture(Dataset):
                 )
         self.name = "+".join(part.name for part in parts)
         self.size, self.preprocessing = parts[0].size, parts[0].preprocessing
+        self.notes = [note for part in parts for note in part.notes]
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
         names: dict[str, int] = {}
         labels = []

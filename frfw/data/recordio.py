@@ -42,6 +42,9 @@ class RecordDataset(IndexedDataset):
         self.open_index(self._rec.stem, files, lambda: self._read_index(declared))
         if len(self.labels) < 2:
             raise FrfwError(f"{self._rec} holds {len(self.labels)} images: nothing to train on")
+        if declared and declared[0] > len(self.arrays["values"]):
+            missing = declared[0] - len(self.arrays["values"])
+            self.notes = [f"{missing} of {declared[0]} identities in property have no image"]
         names = read_entries(folder).get("identity_names") or []
         values = self.arrays["values"].tolist()
         self.identity_names = [str(names[v]) if v < len(names) else str(v) for v in values]

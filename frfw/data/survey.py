@@ -14,8 +14,12 @@ from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage, decode, resize
 from frfw.data.duplicates import near_duplicates, perceptual_hash, small_picture
 from frfw.data.template import face_offsets
+from frfw.errors import FrfwError
 
 _SIDE = 112
+_GREY = 1.0  # difference of red and blue up to which an image has no colour
+_CONTRAST = 4.0  # grey levels by which the eyes of aligned faces' mean are darker, at the least
+_OFFSET = 6.0  # pixels of 112 by which eyes or mouth may be off the template
 
 
 @dataclass
@@ -33,8 +37,10 @@ class Survey:
         mean_face: (112, 112, 3) float32 RGB.
         offsets: {"left eye", "right eye", "mouth": (dx, dy)} of the mean face from the template,
             in pixels of a 112-pixel crop. contrast: how deep the eyes are in the mean face.
-        red_share: share of images with more red than blue at their centre.
+        coloured: images whose centre is not grey. red_share: the share of these with more red than
+            blue there.
         problems: what would spoil a run. warnings: what may.
+        geometry: problems that someone may want: faces that are not aligned, or not square.
     """
 
     images: int
@@ -49,8 +55,10 @@ class Survey:
     mean_face: np.ndarray = field(default_factory=lambda: np.zeros((_SIDE, _SIDE, 3), np.float32))
     offsets: dict[str, tuple[float, float]] = field(default_factory=dict)
     contrast: float = 0.0
+    coloured: int = 0
     red_share: float = 1.0
     problems: list[str] = field(default_factory=list)
+    geometry: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -61,6 +69,8 @@ def survey(
     progress: Callable[[int], object] = int,
 ) -> Survey:
     """Look at all images, or at `limit` of them spread evenly over the set."""
+    if limit is not None and limit < 1:
+        raise FrfwError(f"cannot look at {limit} images: give a limit of at least 1")
     count = len(dataset)
     chosen = np.arange(count)
     if limit is not None and limit < count:
@@ -69,8 +79,9 @@ def survey(
     digests: dict[bytes, list[int]] = {}
     hashes, total = np.zeros(len(chosen), np.uint64), np.zeros((_SIDE, _SIDE, 3), np.float64)
     pictures = np.zeros((len(chosen), 256), np.int8)
-    red = good = 0
+    redder: list[float] = []
     for row, index in enumerate(chosen.tolist()):
+        progress(row + 1)
         try:
             data = dataset.read(index)
             image = decode(data)
@@ -84,16 +95,19 @@ def survey(
         hashes[row], pictures[row] = perceptual_hash(grey), small_picture(grey)
         total += small
         centre = small[40:80, 36:76].reshape(-1, 3).mean(0)
-        red, good = red + (centre[0] > centre[2]), good + 1
-        progress(row + 1)
+        redder.append(centre[0] - centre[2])
     found.looked_at = len(chosen)
     found.exact = [group for group in digests.values() if len(group) > 1]
     _compare(found, dataset, chosen, (hashes, pictures), digests)
-    if good:
-        found.mean_face = (total / good).astype(np.float32)
-        found.red_share = red / good
+    if redder:
+        found.mean_face = (total / len(redder)).astype(np.float32)
+        hue = np.array(redder)
+        found.coloured = int((np.abs(hue) > _GREY).sum())
+        found.red_share = float((hue > _GREY).sum()) / max(found.coloured, 1)
         found.offsets, found.contrast = face_offsets(found.mean_face)
-    _judge(found, bad_limit, bool(dataset.preprocessing.alignment))
+    found.warnings += dataset.notes
+    _judge(found, bad_limit)
+    _judge_geometry(found, bool(dataset.preprocessing.alignment))
     return found
 
 
@@ -114,8 +128,8 @@ def _compare(
             found.mixed.append(group)
 
 
-def _judge(found: Survey, bad_limit: float, stated: bool) -> None:
-    """Fill in problems and warnings; `stated`: the manifest says how the crops were made."""
+def _judge(found: Survey, bad_limit: float) -> None:
+    """Fill in problems and warnings."""
     share = len(found.bad) / max(found.looked_at, 1)
     if share > bad_limit:
         found.problems.append(
@@ -126,7 +140,7 @@ def _judge(found: Survey, bad_limit: float, stated: bool) -> None:
         found.warnings.append(f"{len(found.bad)} images are unreadable; a run replaces them")
     if found.identities < 2:
         found.problems.append("there is one identity only: nothing to tell apart")
-    if found.red_share < 0.35:
+    if found.coloured and found.red_share < 0.35:
         found.problems.append(
             f"red and blue look swapped: only {found.red_share:.0%} of the faces are redder than "
             f"blue at their centre"
@@ -136,24 +150,31 @@ def _judge(found: Survey, bad_limit: float, stated: bool) -> None:
         found.problems.append(f"{mixed_images} duplicate images lie in different identities")
     elif found.mixed:
         found.warnings.append(f"{mixed_images} duplicate images lie in different identities")
-    if any(height != width for height, width in found.sizes):
-        found.warnings.append("not all images are square: resizing distorts them; align first")
-    worst = max((float(np.hypot(*o)) for o in found.offsets.values()), default=0.0)
-    # Where the manifest states it, the mean face is a hint: profiles move its eyes by pixels.
-    if found.contrast < 4 and not stated:
-        found.warnings.append("the mean face has no clear eyes: the faces are hardly aligned")
-    elif worst > 6 and not stated:
-        found.warnings.append(
-            f"eyes or mouth of the mean face lie {worst:.0f} px off the template: another alignment"
-        )
     single = int((found.per_identity == 1).sum())
     if single:
         found.warnings.append(f"{single} identities have one image only")
 
 
+def _judge_geometry(found: Survey, stated: bool) -> None:
+    """Whether the faces are where a network expects them; `stated`: the manifest says how."""
+    good = sum(found.sizes.values())
+    tall = sum(n for (height, width), n in found.sizes.items() if height != width)
+    if tall:
+        where = found.geometry if tall > 0.01 * good else found.warnings
+        where.append(f"{tall} of {good} images are not square: resizing distorts them")
+    worst = max((float(np.hypot(*o)) for o in found.offsets.values()), default=0.0)
+    # Where the manifest states it, the mean face is a hint: profiles move its eyes by pixels.
+    if found.contrast < _CONTRAST and good and not stated:
+        found.geometry.append("the mean face has no clear eyes: the faces are hardly aligned")
+    elif worst > _OFFSET and not stated:
+        found.geometry.append(
+            f"eyes or mouth of the mean face lie {worst:.0f} px off the template: another alignment"
+        )
+
+
 def quick_check(dataset: Dataset, images: int = 512, bad_limit: float = 0.01) -> Survey:
     """Survey of `images` images, a second's work, for the start of a run.
 
-    The caller decides what to do with `.problems` and `.warnings`.
+    The caller decides what to do with `.problems`, `.geometry` and `.warnings`.
     """
     return survey(dataset, images, max(bad_limit, 2 / images))

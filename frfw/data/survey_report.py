@@ -32,11 +32,17 @@ def report_lines(dataset: Dataset, found: Survey) -> list[str]:
         + ", ".join(f"{k} {x:+.1f} {y:+.1f}" for k, (x, y) in found.offsets.items())
         + f"; eye contrast {found.contrast:.0f}",
         *_stated(dataset),
-        f"channel order: {found.red_share:.0%} of the faces redder than blue, "
-        + ("as RGB faces are" if found.red_share >= 0.65 else "unusual for faces"),
+        _channels(found),
     ]
     lines += [f"warning: {text}" for text in found.warnings]
     return lines
+
+
+def _channels(found: Survey) -> str:
+    if not found.coloured:
+        return "channel order: cannot be told, the images are grey"
+    word = "as RGB faces are" if found.red_share >= 0.65 else "unusual for faces"
+    return f"channel order: {found.red_share:.0%} of the faces redder than blue, {word}"
 
 
 def _stated(dataset: Dataset) -> list[str]:

@@ -54,7 +54,7 @@ def images(trainer: Trainer) -> None:
     """Look at some hundred images: readable, aligned, channels in order, no identity twice."""
     data = trainer.config["data"]
     found = quick_check(trainer.parts.dataset, bad_limit=data["bad_limit"])
-    for warning in found.warnings:
+    for warning in found.geometry + found.warnings:
         trainer.recorder.message(f"warning: {warning}")
     if found.problems:
         raise FrfwError(

@@ -47,6 +47,91 @@ def test_inspect_command(make_folder, tmp_path, command):
     assert "Traceback" not in done.stderr
 
 
+def draw_face(at, shift=(0, 0), channels=(0, 1, 2), width=112):
+    """Skin with dark eyes and mouth on the template, moved by `shift`."""
+    rng = np.random.default_rng(at)
+    face = np.full((112, 112, 3), (200, 150, 120), np.int64)
+    face = np.clip(face + rng.integers(-40, 40, (14, 14, 3)).repeat(8, 0).repeat(8, 1), 0, 255)
+    face = face.astype(np.uint8)
+    for x, y in ARCFACE[:2] + shift:
+        cv2.circle(face, (round(x), round(y)), 5, (40, 30, 30), -1)
+    ends = [tuple(np.rint(point).astype(int).tolist()) for point in ARCFACE[3:] + shift]
+    cv2.line(face, *ends, (90, 40, 40), 4)
+    return np.ascontiguousarray(face[..., list(channels)][:, (112 - width) // 2 :][:, :width])
+
+
+@pytest.fixture
+def inspected(tmp_path, command):
+    """Write faces, spoil some, inspect: inspected(identities, spoil, **draw_face's) -> done."""
+
+    def inspect(identities=3, spoil=lambda root: None, **how):
+        root = tmp_path / "in"
+        for at in range(24):
+            path = root / f"p{at % identities}" / f"{at}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode(draw_face(at, **how), ".png"))
+        spoil(root)
+        return command("inspect", root, "--picture", tmp_path / "p.png")
+
+    return inspect
+
+
+SPOILT = {
+    "not aligned": ({"shift": (30, 30)}, "the faces are hardly aligned"),
+    "another template": ({"shift": (0, 11)}, " px off the template: another alignment"),
+    "BGR": ({"channels": (2, 1, 0)}, "red and blue look swapped"),
+    "not square": ({"width": 96}, "24 of 24 images are not square"),
+    "one identity": ({"identities": 1}, "one identity only"),
+    "unreadable": (
+        {"spoil": lambda root: (root / "p0" / "0.png").write_bytes(b"x")},
+        "1 of 24 images are unreadable (4.2%, more than the 1.0%",
+    ),
+    "one picture under two names": (
+        {"spoil": lambda root: (root / "p1" / "c.png").write_bytes(encode(draw_face(0), ".png"))},
+        "2 duplicate images lie in different identities",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_exit_1_on_what_would_spoil_a_run(inspected, kind):
+    how, message = SPOILT[kind]
+    done = inspected(**how)
+    assert done.returncode == 1
+    assert "would spoil a run: " in done.stderr
+    assert message in done.stderr
+    assert done.stderr.split("would spoil a run: ")[1].count(";") == 0  # and nothing else
+
+
+def test_exit_0_and_a_warning_on_what_may(inspected):
+    """Identities without images, loose images, identities of one image; grey images are no BGR."""
+
+    def spoil(root):
+        (root / "nobody").mkdir()
+        (root / "loose.png").write_bytes(encode(draw_face(99), ".png"))
+        (root / "alone").mkdir()
+        (root / "alone" / "1.png").write_bytes(encode(draw_face(100, channels=(1, 1, 1)), ".png"))
+
+    done = inspected(spoil=spoil, channels=(1, 1, 1))
+    assert done.returncode == 0, done.stderr
+    assert "cannot be told, the images are grey" in done.stdout
+    assert "warning: 1 sub-folders of" in done.stdout
+    assert "hold no image and are no identities: nobody" in done.stdout
+    assert "warning: 1 images lie in" in done.stdout
+    assert "warning: 1 identities have one image only" in done.stdout
+
+
+def test_exit_0_on_faces_as_they_should_be(inspected):
+    done = inspected()
+    assert (done.returncode, "warning" in done.stdout) == (0, False), done.stderr
+
+
+def test_a_limit_that_is_none(make_folder, command):
+    done = command("inspect", make_folder([2, 2]), "--limit", "0")
+    assert done.returncode == 1
+    assert "error: cannot look at 0 images: give a limit of at least 1" in done.stderr
+
+
 def test_report_and_picture(make_folder, tmp_path):
     dataset = open_source(make_folder([3, 2], size=112))
     found = quick_check(dataset, 4)
