@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import struct
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -20,9 +20,10 @@ from frfw.errors import FrfwError
 
 _JOURNAL = "pack.journal.partial"
 _VERSION = 2  # of the journal
-# Place in the order, label, end of the .rec, end of the .idx, height, width; bad images have none.
-_ENTRY = struct.Struct("<qqqqII")
-Entry = tuple[int, int, int, int, int, int]
+# Place in the order, label, end of the .rec, end of the .idx, height, width; a CRC-32 of these.
+# Bad images have no entry.
+_FIELDS = [("at", "<i8"), ("label", "<i8"), ("rec", "<i8"), ("idx", "<i8"), ("shape", "<u4", 2)]
+_ENTRY = np.dtype([*_FIELDS, ("check", "<u4")])
 
 
 @dataclass
@@ -78,7 +79,7 @@ def pack(
     entries = _whole_entries(folder, key)
     writer, journal = _start(dataset, order, folder, key, entries, size or dataset.size)
     names, result = writer.identity_names, _so_far(dataset, order, entries)
-    before = int(dataset.labels[order[entries[-1][0]]]) if entries else -1
+    before = int(dataset.labels[order[entries["at"][-1]]]) if len(entries) else -1
     try:
         for at in range(_position(entries), len(order)):
             source = int(order[at])
@@ -92,7 +93,7 @@ def pack(
                 names.append(str(dataset.identity_names[label]))
                 before = label
             writer.add(data, len(names) - 1)
-            journal.write(_ENTRY.pack(at, len(names) - 1, *writer.tell(), *shape))
+            journal.write(_entry(at, len(names) - 1, *writer.tell(), shape))
             result.sizes[shape] += 1
             progress(at + 1)
     except BaseException:
@@ -118,31 +119,32 @@ def _bytes(data: bytes, size: int | None, quality: int | None) -> tuple[bytes, t
 
 
 def _start(
-    dataset: Dataset, order: np.ndarray, folder: Path, key: str, entries: list[Entry], size: int
+    dataset: Dataset, order: np.ndarray, folder: Path, key: str, entries: np.ndarray, size: int
 ) -> tuple[RecordWriter, BinaryIO]:
     """Open writer and journal, at the place where an earlier run of the same job stopped."""
-    labels = [label for _, label, *_ in entries]
-    firsts = [at for before, (at, label, *_) in zip([-1, *labels], entries) if label != before]
+    firsts = entries["at"][np.flatnonzero(np.diff(entries["label"], prepend=-1))]
+    names = [str(dataset.identity_names[int(dataset.labels[order[at]])]) for at in firsts]
+    done = None
+    if len(entries):
+        done = entries["label"].tolist(), int(entries["rec"][-1]), int(entries["idx"][-1])
     writer = RecordWriter(
         folder,
         (size, size),
-        identity_names=[
-            str(dataset.identity_names[int(dataset.labels[order[at]])]) for at in firsts
-        ],
+        identity_names=names,
         preprocessing=_stated(dataset, size),
         extra={"source": dataset.name, "source_fingerprint": dataset.fingerprint},
-        continued=(labels, *entries[-1][2:4]) if entries else None,
+        continued=done,
     )
     journal = (folder / _JOURNAL).open("wb", buffering=0)
-    journal.write(_head(key) + b"".join(_ENTRY.pack(*entry) for entry in entries))
+    journal.write(_head(key) + entries.tobytes())
     return writer, journal
 
 
-def _so_far(dataset: Dataset, order: np.ndarray, entries: list[Entry]) -> PackResult:
+def _so_far(dataset: Dataset, order: np.ndarray, entries: np.ndarray) -> PackResult:
     """What an interrupted run had found: an image before its last one without entry was bad."""
-    result = PackResult(sizes=Counter(entry[4:6] for entry in entries))
+    result = PackResult(sizes=Counter(map(tuple, entries["shape"].tolist())))
     written = np.zeros(_position(entries), bool)
-    written[[at for at, *_ in entries]] = True
+    written[entries["at"]] = True
     for at in np.flatnonzero(~written).tolist():
         source = int(order[at])
         reason = "it could not be read when packing began"
@@ -154,27 +156,37 @@ def _so_far(dataset: Dataset, order: np.ndarray, entries: list[Entry]) -> PackRe
     return result
 
 
-def _position(entries: list[Entry]) -> int:
-    return entries[-1][0] + 1 if entries else 0
+def _position(entries: np.ndarray) -> int:
+    return int(entries["at"][-1]) + 1 if len(entries) else 0
 
 
 def _head(key: str) -> bytes:
     return key.encode().ljust(128)[:128]
 
 
-def _whole_entries(folder: Path, key: str) -> list[Entry]:
-    """Journal entries of the same job whose bytes have reached both partial files."""
+def _entry(at: int, label: int, rec: int, idx: int, shape: tuple[int, int]) -> bytes:
+    data = np.array((at, label, rec, idx, shape, 0), _ENTRY).tobytes()[:-4]
+    return data + zlib.crc32(data).to_bytes(4, "little")
+
+
+def _whole_entries(folder: Path, key: str) -> np.ndarray:
+    """Journal entries of the same job, undamaged, whose bytes have reached both partial files."""
     try:
         data = (folder / _JOURNAL).read_bytes()
         rec = (folder / "train.rec.partial").stat().st_size
         idx = (folder / "train.idx.partial").stat().st_size
     except OSError:
-        return []
+        return np.zeros(0, _ENTRY)
     if data[:128] != _head(key):
-        return []
-    whole = len(data[128:]) // _ENTRY.size * _ENTRY.size
-    found = list(_ENTRY.iter_unpack(data[128 : 128 + whole]))
-    return [entry for entry in found if entry[2] <= rec and entry[3] <= idx]
+        return np.zeros(0, _ENTRY)
+    width, end = _ENTRY.itemsize, 128
+    while end + width <= len(data):
+        entry = data[end : end + width]
+        if zlib.crc32(entry[:-4]) != int.from_bytes(entry[-4:], "little"):
+            break
+        end += width
+    found = np.frombuffer(data[128:end], _ENTRY)
+    return found[: np.count_nonzero((found["rec"] <= rec) & (found["idx"] <= idx))]
 
 
 def _stated(dataset: Dataset, size: int) -> Preprocessing:
