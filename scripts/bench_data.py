@@ -2,7 +2,7 @@
 
     python scripts/bench_data.py DATA [--images 4000]
 
-DATA is any source of frfw. simplejpeg and torchcodec are measured where they are installed.
+DATA is any source of frfw. torchcodec is measured where it is installed.
 """
 
 from __future__ import annotations
@@ -18,50 +18,11 @@ import numpy as np
 import torch
 
 from frfw.data import create_augment, create_order, make_loader, open_source
-from frfw.data.decode import decode_into
+from frfw.data.decoders import candidates
 
 clock = time.perf_counter
 cv2.setNumThreads(0)
 torch.set_num_threads(1)
-
-
-class Into:
-    """frfw's decoder as the loader calls it: into one row of a batch after another."""
-
-    def __init__(self) -> None:
-        self.batch, self.at = np.zeros((128, 112, 112, 3), np.uint8), 0
-
-    def __call__(self, data: bytes) -> None:
-        self.at = (self.at + 1) % 128
-        decode_into(data, self.batch[self.at])
-
-
-def decoders() -> dict[str, Callable[[bytes], object]]:
-    """Return what is installed, each from bytes to RGB pixels."""
-    from PIL import Image
-    from torchvision.io import decode_jpeg
-
-    found: dict[str, Callable[[bytes], object]] = {
-        "frfw (into a batch, cut-off files refused)": Into(),
-        "OpenCV": lambda d: cv2.imdecode(np.frombuffer(d, np.uint8), cv2.IMREAD_COLOR_RGB),
-        "Pillow": lambda d: np.asarray(Image.open(io.BytesIO(d)).convert("RGB")),
-        "torchvision.io": lambda d: decode_jpeg(torch.frombuffer(bytearray(d), dtype=torch.uint8)),
-    }
-    try:
-        import simplejpeg
-
-        found["simplejpeg"] = simplejpeg.decode_jpeg
-    except ImportError:
-        print("simplejpeg is not installed")
-    try:
-        from torchcodec.decoders import decode_image
-
-        found["torchcodec"] = lambda d: decode_image(
-            torch.frombuffer(bytearray(d), dtype=torch.uint8)
-        )
-    except Exception as error:
-        print(f"torchcodec cannot be used: {str(error).splitlines()[0][:100]}")
-    return found
 
 
 def usual(dataset, indices: np.ndarray, batch: int, workers: int) -> float:
@@ -131,8 +92,11 @@ def main() -> None:
     indices = np.resize(create_order("shuffled", dataset.labels).order(0), a.images)
     encoded = [dataset.read(int(i)) for i in indices]
     rates: dict[str, list[float]] = {}
+    decoders, missing = candidates(dataset.size)
+    for name, reason in missing.items():
+        print(f"{name}: {reason}")
     for _ in range(a.rounds):
-        for name, function in decoders().items():
+        for name, function in decoders.items():
             source = iter(encoded)
             rate = timed(lambda f=function, s=source: f(next(s)), len(encoded) - 1, 1)
             rates.setdefault(f"decode, {name}", []).append(rate)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 import torch
 
 from frfw.data.augment import create_augment
 from frfw.data.dataset import Dataset
-from frfw.data.decode import decode
+from frfw.data.decode import BadImage, decode
+from frfw.data.decoders import candidates, usable
 from frfw.data.loader import make_loader
 from frfw.data.randomness import sample_keys
 from frfw.data.sampler import ShuffledOrder
+from frfw.errors import FrfwError
 
+_DECODER = "decoder: "
 _PARTS = ("read", "decode", "augment", "collate", "host to device")
 
 
@@ -25,19 +29,22 @@ def bench(
     images: int = 4000,
     workers: Sequence[int] = (0, 1, 2),
 ) -> dict[str, float]:
-    """Return images/s by part, and of the whole loader by number of workers.
+    """Return images/s by part, by decoder, and of the whole loader by number of workers.
 
-    Parts run alone, one after another, in this process on one thread.
+    Parts run alone, one after another, in this process on one thread. A decoder that is not
+    installed, or does not take these images, is left out.
     """
     order = ShuffledOrder(len(dataset), 0).order(0)
-    chosen = np.resize(order, images)
     encoded: list[bytes] = []
-    rates = {"read": _rate(images, lambda: encoded.extend(dataset.read(i) for i in chosen))}
+    rates = {"read": _rate(images, lambda: _read(dataset, np.resize(order, images), encoded))}
+    sample = [data for data in encoded[:4000] if _good(data)]
+    if not sample:
+        raise FrfwError(f"{dataset.name}: none of {images} images can be read")
     decoded: list[np.ndarray] = []
-    sample = encoded[: min(images, 4000)]
     rates["decode"] = _rate(
         len(sample), lambda: decoded.extend(decode(d, dataset.size) for d in sample)
     )
+    rates |= _decoder_rates(sample[:1000], dataset.size)
     augment = create_augment(preset, dataset.size)
     if augment is not None:
         keys = sample_keys(0, np.zeros(len(decoded), np.int64), np.arange(len(decoded)))
@@ -57,10 +64,42 @@ def bench(
     return rates
 
 
+def _read(dataset: Dataset, chosen: np.ndarray, into: list[bytes]) -> None:
+    for index in chosen.tolist():
+        try:
+            into.append(dataset.read(index))
+        except BadImage:
+            continue
+
+
+def _good(data: bytes) -> bool:
+    try:
+        decode(data)
+    except BadImage:
+        return False
+    return True
+
+
 def _rate(count: int, work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return count / (time.perf_counter() - started)
+
+
+def _decoder_rates(sample: list[bytes], size: int) -> dict[str, float]:
+    cv2.setNumThreads(0)  # as in the loader's workers
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    decoders = usable(candidates(size)[0], sample[:8])
+    seconds = dict.fromkeys(decoders, 0.0)
+    for start in range(0, len(sample), 50):  # in turn, so that other work on the machine hits all
+        for name, decoder in decoders.items():
+            began = time.perf_counter()
+            for data in sample[start : start + 50]:
+                decoder(data)
+            seconds[name] += time.perf_counter() - began
+    torch.set_num_threads(threads)
+    return {f"{_DECODER}{name}": len(sample) / spent for name, spent in seconds.items()}
 
 
 def _collate(images: list[np.ndarray], batch: int) -> None:
@@ -103,9 +142,10 @@ def table(rates: dict[str, float]) -> str:
     """One line a part, the slowest one named."""
     parts = {name: rate for name, rate in rates.items() if name in _PARTS}
     slowest = min(parts, key=parts.get)
-    lines = [f"{name:<20} {rate:>10,.0f} images/s" for name, rate in rates.items()]
+    lines = [f"{name:<28} {rate:>10,.0f} images/s" for name, rate in rates.items()]
+    lines += [f"{_DECODER + name:<28} {reason}" for name, reason in candidates(8)[1].items()]
     if "host to device" not in rates:
-        lines.append(f"{'host to device':<20} not measured: no GPU here")
+        lines.append(f"{'host to device':<28} not measured: no GPU here")
     together = 1 / sum(1 / rate for rate in parts.values())
     lines.append(f"bottleneck: {slowest}; all parts on one core: {together:,.0f} images/s")
     return "\n".join(lines)

@@ -42,7 +42,7 @@ class ListDataset(IndexedDataset):
     ) -> None:
         path = Path(path)
         self.name, self.root = path.stem, Path(root) if root else path.parent
-        self.open_index(path.name, [path], lambda: self._read_index(path))
+        self.open_index(path.name, [path], lambda: self._read_index(path, _read(path)))
         self.preprocessing = read_manifest(path.parent) or Preprocessing(size=size or 112)
         self.size = size or self.preprocessing.size
 
@@ -62,10 +62,15 @@ class ListDataset(IndexedDataset):
     def landmarks(self) -> np.ndarray | None:
         return self.arrays.get("landmarks")
 
-    def _read_index(self, path: Path) -> Arrays:
+    def _read_index(self, path: Path, table: pd.DataFrame) -> Arrays:
+        try:
+            return self._arrays(path, table)
+        except UnicodeDecodeError as error:  # pandas decodes a Parquet file's text when it is used
+            raise FrfwError(f"{path} is damaged: {error}") from error
+
+    def _arrays(self, path: Path, table: pd.DataFrame) -> Arrays:
         import pandas as pd
 
-        table = _read(path)
         for column in ("path", "identity"):
             if column not in table:
                 raise FrfwError(f"{path} has no column {column!r}.{nearest(column, table.columns)}")
@@ -84,7 +89,7 @@ class ListDataset(IndexedDataset):
         if landmarks is not None:
             arrays["landmarks"] = landmarks
         if "group" in table:
-            arrays |= StringColumn.of(table["group"].astype(str)).arrays("groups")
+            arrays |= StringColumn.of(table["group"].fillna("").astype(str)).arrays("groups")
         return arrays
 
     def _check_paths(self, where: Path, paths: pd.Series) -> None:

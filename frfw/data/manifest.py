@@ -21,7 +21,7 @@ def read_entries(folder: Path) -> dict[str, Any]:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FrfwError(f"{path} cannot be read ({error}): repair or remove it") from error
     if not isinstance(entries, dict):
         raise FrfwError(f"{path} does not hold a JSON object: repair or remove it")

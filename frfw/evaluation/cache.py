@@ -71,7 +71,7 @@ def _read(path: Path, count: int) -> NDArray[np.float32] | None:
         return None
     try:
         kept = np.load(path, allow_pickle=False)
-    except (OSError, ValueError):
+    except Exception:  # a damaged file raises nearly anything in there
         log.warning("%s is damaged; it is made again", path)
         return None
     return kept if kept.ndim == 2 and len(kept) == count else None

@@ -18,6 +18,18 @@ def test_bench_names_a_bottleneck(make_records):
     rates = bench(open_source(make_records([10, 10])), batch=8, images=64, workers=[0])
     assert min(rates.values()) > 0
     assert "bottleneck: " in table(rates)
+    measured = {name.removeprefix("decoder: ") for name in rates if name.startswith("decoder: ")}
+    assert {"frfw, into a batch", "simplejpeg", "OpenCV", "torchvision.io", "Pillow"} <= measured
+    assert "decoder: torchcodec" in table(rates)  # measured, or why not
+
+
+def test_bench_of_pngs_with_a_bad_one(make_folder):
+    """Decoders that read no PNG are left out, and the bad image is nobody's end."""
+    root = make_folder([4, 4], suffix=".png")
+    (root / "id000" / "001.png").write_bytes(b"broken")
+    rates = bench(open_source({"path": root, "size": 32}), batch=4, images=32, workers=[])
+    assert "decoder: Pillow" in rates
+    assert "decoder: simplejpeg" not in rates
 
 
 def test_help_and_unknown_tool(command):
