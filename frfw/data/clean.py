@@ -32,7 +32,8 @@ class Findings:
         crossing: (image, image of another identity that shows the same picture, cosine); the first
             is the one that fits its own identity less.
         merges: (identity, identity, cosine of their centres): probably one person.
-        overlaps: (identity, largest cosine of its centre to an image of the evaluation set, which).
+        overlaps: (identity, cosine to the evaluation set, which image there): of the identity's
+            centre, or of one of its images where that is the same picture.
         noisy: (image, degrees to the dominant sub-centre of its identity), see `subcenters`.
     """
 
@@ -119,7 +120,10 @@ def find_faults(
     centres = _unit(sums)
     found.merges = _close_pairs(centres, merge)
     if against is not None:
-        found.overlaps = _overlaps(centres, against, merge)
+        alike = _overlaps(centres, against, merge)
+        alike += [(int(labels[i]), c, j) for i, c, j in _overlaps(embeddings, against, duplicate)]
+        best = {identity: (c, j) for identity, c, j in sorted(alike, key=lambda entry: entry[1])}
+        found.overlaps = sorted(((i, *of) for i, of in best.items()), key=lambda entry: -entry[1])
     return found
 
 
@@ -128,16 +132,17 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 
 def _overlaps(
-    centres: np.ndarray, against: np.ndarray, threshold: float
+    rows: np.ndarray, against: np.ndarray, threshold: float
 ) -> list[tuple[int, float, int]]:
+    """(row, cosine, row of `against`) of the rows that have one above the threshold there."""
     found = []
-    for start in range(0, len(centres), _TILE):
-        cosine = centres[start : start + _TILE] @ against.T
+    for start in range(0, len(rows), _TILE):
+        cosine = rows[start : start + _TILE] @ against.T
         nearest = cosine.argmax(1)
         best = cosine[np.arange(len(cosine)), nearest]
         for row in np.flatnonzero(best > threshold).tolist():
             found.append((start + row, float(best[row]), int(nearest[row])))
-    return sorted(found, key=lambda entry: -entry[1])
+    return found
 
 
 def _duplicates(

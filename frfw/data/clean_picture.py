@@ -49,7 +49,7 @@ def _lines(dataset: Dataset, found: Findings) -> list[list[Line]]:
         [(text, [i, *(j for j in per(label[i]) if j != i)], []) for i, text in outliers],
         [
             (f"{names[label[i]]} = {names[label[j]]}, {c:.2f}", [i, j], [])
-            for i, j, c in found.crossing[:12]
+            for i, j, c in _one_a_pair(found, label)
         ],
         [
             (f"one person? {names[a]} = {names[b]}, {c:.2f}", per(a)[:3] + per(b)[:3], [])
@@ -64,6 +64,14 @@ def _lines(dataset: Dataset, found: Findings) -> list[list[Line]]:
             for i, j, c in found.duplicates[:12]
         ],
     ]
+
+
+def _one_a_pair(found: Findings, label: np.ndarray) -> list[tuple[int, int, float]]:
+    """The first few of `crossing`, one for each two identities: a whole copy is shown once."""
+    pairs: dict[frozenset[int], tuple[int, int, float]] = {}
+    for i, j, cosine in found.crossing[:1000]:
+        pairs.setdefault(frozenset((int(label[i]), int(label[j]))), (i, j, cosine))
+    return list(pairs.values())[:12]
 
 
 def _images_of(dataset: Dataset):

@@ -75,6 +75,8 @@ def read_pair_embeddings(path: Path) -> dict[str, Any]:
             arrays = {key: file[key] for key in file.files}
     except Exception as error:  # a damaged archive raises nearly anything in there
         raise FrfwError(f"{path} is no .npz of plain arrays: {error or 'it is cut off'}") from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise FrfwError(f"{path} is no .npz of plain arrays: it holds other files")
     if "embeddings_a" in arrays and "embeddings_b" in arrays:
         a, b = arrays["embeddings_a"], arrays["embeddings_b"]
         if a.ndim != 2 or a.shape != b.shape:

@@ -64,6 +64,17 @@ def test_one_picture_in_two_identities(make_folder, tmp_path):
     assert np.bincount(cleaned.labels).tolist() == [4, 5, 5]
 
 
+def test_a_picture_that_is_in_the_evaluation_set(make_folder):
+    """Its identity overlaps, even where its centre is far from that picture."""
+    rng = np.random.default_rng(3)
+    dataset = open_source(make_folder([4, 4]))
+    points = unit(rng.standard_normal((8, 64)))
+    against = unit(rng.standard_normal((5, 64)))
+    against[3] = points[6]
+    found = find_faults(points, dataset.labels, against=against, outlier=-1)
+    assert [(identity, image) for identity, _, image in found.overlaps] == [(1, 3)]
+
+
 def test_close_across_finds_what_comparing_all_pairs_finds():
     rng = np.random.default_rng(0)
     rows = unit(rng.standard_normal((6000, 24)))
@@ -106,7 +117,7 @@ def test_the_picture_shows_every_kind(make_folder, tmp_path):
     found = Findings(
         outliers=[(0, 0.1)],
         duplicates=[(2, 1, 0.99)],
-        crossing=[(3, 4, 0.98)],
+        crossing=[(3, 4, 0.98), (2, 5, 0.98)],  # a row for these two: the same two identities
         merges=[(0, 1, 0.9)],
         overlaps=[(2, 0.8, 1)],
         noisy=[(5, 80.0)],
