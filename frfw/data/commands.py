@@ -22,6 +22,29 @@ Tools = argparse._SubParsersAction
 _BY_NAME = "several sources: equal names are one person (otherwise identities stay apart)"
 
 
+def whole(low: int, high: int = 10**9) -> Callable[[str], int]:
+    """A type of argparse: a whole number in a range."""
+
+    def parse(text: str) -> int:
+        if not text.lstrip("-").isdigit() or not low <= int(text) <= high:
+            limit = f"from {low} on" if high == 10**9 else f"from {low} to {high}"
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number {limit}")
+        return int(text)
+
+    return parse
+
+
+def share(text: str) -> float:
+    """A type of argparse: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
+    return value
+
+
 def add_source(tool: argparse.ArgumentParser) -> None:
     tool.add_argument(
         "source", metavar="ANY", nargs="+", help="folder, list, RecordIO or tar shards; or several"
@@ -52,8 +75,8 @@ def progress_of(bar: tqdm) -> Callable[[int], object]:
 def add_inspect(tools: Tools) -> None:
     tool = tools.add_parser("inspect", help="what is in a data set, and what would spoil a run")
     add_source(tool)
-    tool.add_argument("--limit", type=int, help="look at this many images, spread evenly")
-    tool.add_argument("--bad-limit", type=float, default=0.01, help="allowed share of bad images")
+    tool.add_argument("--limit", type=whole(1), help="look at this many images, spread evenly")
+    tool.add_argument("--bad-limit", type=share, default=0.01, help="allowed share of bad images")
     tool.add_argument("--picture", default="inspect.png", help="where the picture goes")
     tool.set_defaults(call=_inspect)
 
@@ -62,6 +85,8 @@ def _inspect(arguments: argparse.Namespace) -> None:
     from frfw.data.survey import survey
     from frfw.data.survey_report import draw_picture, report_lines
 
+    if not Path(arguments.picture).parent.is_dir():
+        raise FrfwError(f"--picture {arguments.picture}: there is no such folder")
     dataset = open_arguments(arguments)
     total = min(len(dataset), arguments.limit or len(dataset))
     with bar_of(total, "inspect") as bar:
@@ -78,8 +103,10 @@ def add_pack(tools: Tools) -> None:
     tool = tools.add_parser("pack", help="write MXNet RecordIO")
     add_source(tool)
     tool.add_argument("out", metavar="OUT", help="folder for train.rec, train.idx, property")
-    tool.add_argument("--size", type=int, help="resize images of another size to this side")
-    tool.add_argument("--quality", type=int, help="encode anew as JPEG of this quality")
+    tool.add_argument(
+        "--size", type=whole(1, 4096), help="resize images of another size to this side"
+    )
+    tool.add_argument("--quality", type=whole(1, 100), help="encode anew as JPEG of this quality")
     tool.set_defaults(call=_pack)
 
 
@@ -115,11 +142,13 @@ def add_pairs(tools: Tools) -> None:
     tool.add_argument("images", metavar="IN", help="folder of the set (csv: the CSV)")
     tool.add_argument("out", metavar="OUT", help="the .bin to write")
     tool.add_argument("--protocol", help="pair list, where the layout does not fix it")
-    tool.add_argument("--size", type=int, default=112, help="side in pixels")
-    tool.add_argument("--pairs", type=int, default=6000, help="draw: pairs in all")
-    tool.add_argument("--folds", type=int, default=10, help="draw: folds")
-    tool.add_argument("--seed", type=int, default=0, help="draw: seed")
-    tool.add_argument("--gap", type=int, default=30, help="draw-agedb: years between the images")
+    tool.add_argument("--size", type=whole(1, 4096), default=112, help="side in pixels")
+    tool.add_argument("--pairs", type=whole(2), default=6000, help="draw: pairs in all")
+    tool.add_argument("--folds", type=whole(1), default=10, help="draw: folds")
+    tool.add_argument("--seed", type=whole(0), default=0, help="draw: seed")
+    tool.add_argument(
+        "--gap", type=whole(0), default=30, help="draw-agedb: years between the images"
+    )
     tool.add_argument("--overwrite", action="store_true", help="replace an existing OUT")
     tool.add_argument(
         "--skip-missing", action="store_true", help="leave out pairs whose images are missing"
@@ -155,7 +184,7 @@ def add_align(tools: Tools) -> None:
     tool.add_argument("out", metavar="OUT", help="folder to write to, one sub-folder an identity")
     tool.add_argument("--landmarks", help="file with five points an image (text list or CSV)")
     tool.add_argument("--detector", help="ONNX file of OpenCV's YuNet, to find the points")
-    tool.add_argument("--size", type=int, default=112)
+    tool.add_argument("--size", type=whole(8, 4096), default=112)
     tool.add_argument("--interpolation", default="linear", help="nearest, linear, cubic or area")
     tool.add_argument("--border", default="black", help="black, edge or reflect")
     tool.set_defaults(call=_align)
@@ -181,9 +210,9 @@ def add_bench(tools: Tools) -> None:
     tool = tools.add_parser("bench", help="images/s of each part of the loader")
     add_source(tool)
     tool.add_argument("--augment", default="flip", help="preset")
-    tool.add_argument("--batch", type=int, default=128)
-    tool.add_argument("--images", type=int, default=4000, help="images a measurement")
-    tool.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
+    tool.add_argument("--batch", type=whole(1), default=128)
+    tool.add_argument("--images", type=whole(1), default=4000, help="images a measurement")
+    tool.add_argument("--workers", type=whole(0), nargs="*", default=[0, 1, 2])
     tool.set_defaults(call=_bench)
 
 

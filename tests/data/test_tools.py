@@ -37,6 +37,30 @@ def test_help_and_unknown_tool(command):
     assert command("shred").returncode == 2
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pack X Y --size 0",
+        "pack X Y --quality 500",
+        "inspect X --limit 0",
+        "inspect X --bad-limit 7",
+        "bench X --batch 0",
+        "bench X --workers -1",
+        "pairs draw X Y.bin --pairs 0",
+    ],
+)
+def test_numbers_out_of_range(command, line):
+    done = command(*line.split())
+    assert done.returncode == 2
+    assert "is no " in done.stderr.splitlines()[-1]
+
+
+def test_a_picture_that_cannot_be_written_is_said_first(make_folder, command, tmp_path):
+    done = command("inspect", make_folder([2, 2]), "--picture", tmp_path / "none" / "x.png")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no such folder" in done.stderr
+
+
 def test_as_a_program(tmp_path):
     """One line and exit code 1, from a fresh Python."""
     line = [sys.executable, "-m", "frfw.data", "pack", str(tmp_path / "none"), str(tmp_path / "o")]
