@@ -12,6 +12,7 @@ from frfw.errors import FrfwError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_PNG = b"\x89PNG"
 _MAX_PIXELS = 1 << 28  # a face is smaller; damaged headers may say 65535 x 65535
 # libjpeg goes on after these, with grey bars or shifted blocks. What it says of JFIF revisions,
 # Adobe markers, ICC profiles or the progression leaves the pixels alone.
@@ -51,8 +52,7 @@ def _decode_jpeg(data: bytes) -> np.ndarray:
         raise BadImage("the JPEG is cut off: it has no end marker")
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
-        if height * width > _MAX_PIXELS:
-            raise BadImage(f"the JPEG says it has {width}x{height} pixels")
+        _refuse_huge(width, height)
         if data.find(b"Exif", 0, scan) < 0:
             return simplejpeg.decode_jpeg(data, "RGB")
         # Only OpenCV turns images as their EXIF data says; at an eighth, damage shows as well.
@@ -82,7 +82,14 @@ def _damages(warning: str, data: bytes) -> bool:
     return in_scan or data.find(_SCAN) != data.rfind(_SCAN)  # between scans, if progressive
 
 
+def _refuse_huge(width: int, height: int) -> None:
+    if height * width > _MAX_PIXELS:
+        raise BadImage(f"it says it has {width}x{height} pixels: its header is damaged")
+
+
 def _decode_any(data: bytes) -> np.ndarray:
+    if data[:4] == _PNG:
+        _refuse_huge(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"))
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:

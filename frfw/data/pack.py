@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -78,22 +78,17 @@ def pack(
     key = json.dumps([_VERSION, dataset.fingerprint, size, quality])
     entries = _whole_entries(folder, key)
     writer, journal = _start(dataset, order, folder, key, entries, size or dataset.size)
-    names, result = writer.identity_names, _so_far(dataset, order, entries)
     before = int(dataset.labels[order[entries["at"][-1]]]) if len(entries) else -1
+    result = _so_far(dataset, order, entries)
     try:
-        for at in range(_position(entries), len(order)):
-            source = int(order[at])
-            try:
-                data, shape = _bytes(dataset.read(source), size, quality)
-            except BadImage as error:
-                result.bad.append((dataset.locate(source), str(error)))
-                continue
+        for at, source, data, shape in _good(dataset, order, entries, result, size, quality):
             label = int(dataset.labels[source])
             if label != before:
-                names.append(str(dataset.identity_names[label]))
+                writer.identity_names.append(str(dataset.identity_names[label]))
                 before = label
-            writer.add(data, len(names) - 1)
-            journal.write(_entry(at, len(names) - 1, *writer.tell(), shape))
+            number = len(writer.identity_names) - 1
+            writer.add(data, number)
+            journal.write(_entry(at, number, *writer.tell(), shape))
             result.sizes[shape] += 1
             progress(at + 1)
     except BaseException:
@@ -101,13 +96,34 @@ def pack(
         journal.close()
         raise
     journal.close()
-    result.images, result.identities = len(writer), len(names)
+    result.images, result.identities = len(writer), len(writer.identity_names)
     if result.sizes:
         writer.image_size = result.sizes.most_common(1)[0][0]
+    else:  # nothing to go on with: `close` says so
+        (folder / _JOURNAL).unlink()
     writer.extra["left_out"] = len(result.bad)
     writer.close()
     (folder / _JOURNAL).unlink()
     return result
+
+
+def _good(
+    dataset: Dataset,
+    order: np.ndarray,
+    entries: np.ndarray,
+    result: PackResult,
+    size: int | None,
+    quality: int | None,
+) -> Iterator[tuple[int, int, bytes, tuple[int, int]]]:
+    """Yield (place in the order, image, bytes, shape) of what is still to be written."""
+    for at in range(_position(entries), len(order)):
+        source = int(order[at])
+        try:
+            data, shape = _bytes(dataset.read(source), size, quality)
+        except BadImage as error:
+            result.bad.append((dataset.locate(source), str(error)))
+            continue
+        yield at, source, data, shape
 
 
 def _bytes(data: bytes, size: int | None, quality: int | None) -> tuple[bytes, tuple[int, int]]:

@@ -41,7 +41,6 @@ DAMAGED = {
     "a progressive one with a hole": PROGRESSIVE[:1500] + PROGRESSIVE[1900:],
     "a turned one cut off": TURNED[: HALF + len(EXIF_TURN)] + b"\xff\xd9",
     "a restart marker lost": swap(RESTARTS, b"\xff\xd1", b"\x13\x57"),
-    "65535 x 65535 pixels": swap(PLAIN, b"\x08\x00\x70\x00\x70", b"\x08\xff\xff\xff\xff"),
 }
 HARMLESS = {
     "JFIF 2.01": swap(PLAIN, b"JFIF\x00\x01", b"JFIF\x00\x02"),
@@ -74,6 +73,20 @@ def test_what_a_decoder_merely_remarks_on_is_no_damage(kind):
     np.testing.assert_array_equal(decode(HARMLESS[kind]), out)
     near = np.abs(out.astype(int) - decode(PLAIN).astype(int)).max()
     assert near <= (0 if kind != "an Adobe marker of another kind" else 255)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        swap(PLAIN, b"\x08\x00\x70\x00\x70", b"\x08\x4f\xff\x4f\xff"),
+        swap(
+            cv2.imencode(".png", PICTURE)[1].tobytes(), bytes([0, 0, 0, 112]), bytes([9, 0, 0, 0])
+        ),
+    ],
+)
+def test_a_header_that_asks_for_gigabytes(data):
+    with pytest.raises(BadImage, match=r"it says it has \d+x\d+ pixels"):
+        decode(data)
 
 
 def test_turned_as_the_exif_data_says():

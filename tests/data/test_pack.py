@@ -34,6 +34,15 @@ def test_pack_leaves_bad_images_and_their_identities_out(make_folder, tmp_path):
     assert open_source(tmp_path / "out").identity_names == ["id000", "id002"]
 
 
+def test_pack_without_a_good_image_leaves_nothing(make_folder, tmp_path):
+    root = make_folder([1, 1])
+    for path in root.rglob("*.jpg"):
+        path.write_bytes(b"bad")
+    with pytest.raises(FrfwError, match="no image was added"):
+        pack(open_source(root), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 @pytest.mark.parametrize("stop", [1, 3, 7])
 @pytest.mark.parametrize("torn", [0, 5])
 def test_interrupted_pack_goes_on(make_folder, tmp_path, stop, torn):
