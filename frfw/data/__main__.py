@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 
 from frfw.command import run
-from frfw.data import commands
+from frfw.data import clean_command, commands
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         commands.add_pack,
         commands.add_align,
         commands.add_pairs,
-        commands.add_clean,
+        clean_command.add_clean,
         commands.add_bench,
     ):
         add(tools)

@@ -1,8 +1,9 @@
-"""Find probable label errors with an embedder; write a patch and a picture, delete nothing."""
+"""Find probable label errors with an embedder; write them as a patch, delete nothing."""
 
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,11 +13,13 @@ import numpy as np
 
 from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage
+from frfw.data.neighbours import close_across
 from frfw.data.patch import COLUMNS
+from frfw.errors import FrfwError
 
+log = logging.getLogger("frfw.data")
 Embed = Callable[[np.ndarray], np.ndarray]
 _TILE = 2048
-MOST_ACROSS = 200_000  # images that are compared each with each: minutes
 
 
 @dataclass
@@ -26,17 +29,18 @@ class Findings:
     Attributes:
         outliers: (image, cosine to the centre of the identity's other images).
         duplicates: (image, the earlier image of the same identity that it repeats, cosine).
+        crossing: (image, image of another identity that shows the same picture, cosine); the first
+            is the one that fits its own identity less.
         merges: (identity, identity, cosine of their centres): probably one person.
-        across: (image, the image of another identity that is the same picture, cosine): of the two
-            the first fits its own identity less well.
-        overlaps: (identity, largest cosine of its centre to an image of the evaluation set, which).
+        overlaps: (identity, cosine to the evaluation set, which image there): of the identity's
+            centre, or of one of its images where that is the same picture.
         noisy: (image, degrees to the dominant sub-centre of its identity), see `subcenters`.
     """
 
     outliers: list[tuple[int, float]] = field(default_factory=list)
     duplicates: list[tuple[int, int, float]] = field(default_factory=list)
+    crossing: list[tuple[int, int, float]] = field(default_factory=list)
     merges: list[tuple[int, int, float]] = field(default_factory=list)
-    across: list[tuple[int, int, float]] = field(default_factory=list)
     overlaps: list[tuple[int, float, int]] = field(default_factory=list)
     noisy: list[tuple[int, float]] = field(default_factory=list)
 
@@ -47,26 +51,32 @@ def embed_dataset(
     batch: int = 256,
     progress: Callable[[int], object] = int,
 ) -> np.ndarray:
-    """Return (N, dim) float32 unit embeddings; the rows of bad images are zero.
+    """Return (N, dim) float32 unit embeddings; bad images are named in the log, their rows zero.
 
     Args:
         embed: (B, H, W, 3) uint8 RGB to (B, dim) unit rows, e.g. `frfw.load(RUN).embed`.
+
+    Raises:
+        FrfwError: no image is good.
     """
-    rows: list[np.ndarray] = []
+    blocks: list[tuple[list[int], np.ndarray]] = []
     for start in range(0, len(dataset), batch):
         images, good = [], []
         for index in range(start, min(start + batch, len(dataset))):
             try:
                 images.append(dataset[index])
-                good.append(index - start)
-            except BadImage:
-                continue
-        block = embed(np.stack(images)) if images else np.zeros((0, rows[0].shape[1]))
-        whole = np.zeros((min(batch, len(dataset) - start), block.shape[1]), np.float32)
-        whole[good] = block
-        rows.append(whole)
-        progress(start + len(whole))
-    return np.concatenate(rows)
+                good.append(index)
+            except BadImage as error:
+                log.warning("left out: %s", error)
+        if images:
+            blocks.append((good, embed(np.stack(images))))
+        progress(min(start + batch, len(dataset)))
+    if not blocks:
+        raise FrfwError(f"{dataset.name}: none of its {len(dataset)} images can be read")
+    rows = np.zeros((len(dataset), blocks[0][1].shape[1]), np.float32)
+    for good, block in blocks:
+        rows[good] = block
+    return rows
 
 
 def find_faults(
@@ -87,9 +97,8 @@ def find_faults(
             identities of three or more images are judged.
         merge: two identities are one person when their centres' cosine exceeds it; also used for
             `against`, (M, dim) unit rows of an evaluation set.
-        duplicate: two images are the same picture when their cosine exceeds it. Across identities
-            they are looked for among up to `MOST_ACROSS` images, unless the identities are one
-            person anyway.
+        duplicate: two images are the same picture when their cosine exceeds it, be they of one
+            identity or of two.
     """
     found = Findings()
     known = np.abs(embeddings).sum(1) > 0
@@ -104,35 +113,36 @@ def find_faults(
         ((int(i), float(cosine[i])) for i in np.flatnonzero(judged)), key=lambda pair: pair[1]
     )
     found.duplicates = _duplicates(embeddings, labels, duplicate)
+    found.crossing = [
+        (i, j, c) if cosine[i] <= cosine[j] else (j, i, c)
+        for i, j, c in close_across(embeddings, labels, duplicate)
+    ]
     centres = _unit(sums)
     found.merges = _close_pairs(centres, merge)
-    if len(labels) <= MOST_ACROSS:
-        twins = {frozenset(pair[:2]) for pair in found.merges}
-        found.across = [
-            (i, j, c) if cosine[i] <= cosine[j] else (j, i, c)
-            for i, j, c in _close_pairs(embeddings, duplicate)
-            if labels[i] != labels[j] and frozenset((labels[i], labels[j])) not in twins
-        ]
     if against is not None:
-        found.overlaps = _overlaps(centres, against, merge)
+        alike = _overlaps(centres, against, merge)
+        alike += [(int(labels[i]), c, j) for i, c, j in _overlaps(embeddings, against, duplicate)]
+        best = {identity: (c, j) for identity, c, j in sorted(alike, key=lambda entry: entry[1])}
+        found.overlaps = sorted(((i, *of) for i, of in best.items()), key=lambda entry: -entry[1])
     return found
-
-
-def _overlaps(
-    centres: np.ndarray, against: np.ndarray, threshold: float
-) -> list[tuple[int, float, int]]:
-    found = []
-    for at in range(0, len(centres), _TILE):
-        cosine = centres[at : at + _TILE] @ against.T
-        nearest = cosine.argmax(1)
-        best = cosine[np.arange(len(cosine)), nearest]
-        over = np.flatnonzero(best > threshold)
-        found += [(at + int(i), float(best[i]), int(nearest[i])) for i in over]
-    return sorted(found, key=lambda entry: -entry[1])
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _overlaps(
+    rows: np.ndarray, against: np.ndarray, threshold: float
+) -> list[tuple[int, float, int]]:
+    """(row, cosine, row of `against`) of the rows that have one above the threshold there."""
+    found = []
+    for start in range(0, len(rows), _TILE):
+        cosine = rows[start : start + _TILE] @ against.T
+        nearest = cosine.argmax(1)
+        best = cosine[np.arange(len(cosine)), nearest]
+        for row in np.flatnonzero(best > threshold).tolist():
+            found.append((start + row, float(best[row]), int(nearest[row])))
+    return found
 
 
 def _duplicates(
@@ -150,11 +160,12 @@ def _duplicates(
 
 
 def _close_pairs(centres: np.ndarray, threshold: float) -> list[tuple[int, int, float]]:
-    found, rows = [], max(64, min(_TILE, 2**25 // len(centres)))
-    for start in range(0, len(centres), rows):
-        cosine = centres[start : start + rows] @ centres[start:].T  # the other half is the same
-        for row, column in np.argwhere(np.triu(cosine, 1) > threshold).tolist():
-            found.append((start + row, start + column, float(cosine[row, column])))
+    found = []
+    for start in range(0, len(centres), _TILE):
+        cosine = centres[start : start + _TILE] @ centres.T
+        for row, column in np.argwhere(cosine > threshold).tolist():
+            if column > start + row:
+                found.append((start + row, column, float(cosine[row, column])))
     return sorted(found, key=lambda entry: -entry[2])
 
 
@@ -167,8 +178,15 @@ def write_patch(dataset: Dataset, found: Findings, path: str | Path) -> int:
         for i, j, c in found.duplicates
     ]
     rows += [
-        ("drop_image", i, "", "", mark, f"repeats image {j} of another identity, cosine {c:.2f}")
-        for i, j, c in found.across
+        (
+            "drop_image",
+            i,
+            "",
+            "",
+            mark,
+            f"as image {j} of {names[dataset.labels[j]]}, cosine {c:.2f}",
+        )
+        for i, j, c in found.crossing
     ]
     rows += [
         ("drop_image", i, "", "", mark, f"{a:.0f} degrees from the dominant sub-centre")

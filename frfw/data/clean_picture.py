@@ -1,105 +1,102 @@
-"""The picture of what `clean` found, and the evaluation images that it is compared with."""
+"""A picture of what `clean` found, for the eye to judge before a patch is applied."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from frfw.data.clean import Findings
 from frfw.data.dataset import Dataset
-from frfw.data.decode import BadImage, decode, encode, resize
-from frfw.data.source import open_source
-from frfw.data.verification_pack import read_pack
-from frfw.errors import FrfwError
+from frfw.data.decode import BadImage, encode, resize
 
-_ACROSS, _TILE = 6, 84  # pictures in a row, pixels of each with its frame
-_MOST_AGAINST = 100_000
-_BLUE = (60, 110, 220)  # frame of an image of the evaluation set
+_SIDE, _CAPTION, _COLUMNS = 84, 16, 6
+Line = tuple[str, list[int], list[int]]  # caption, images of the set, images it was held against
 
 
 def draw_worst(
     dataset: Dataset,
     found: Findings,
     path: str | Path,
-    rows: int = 8,
-    against: np.ndarray | None = None,
+    rows: int = 12,
+    against: Dataset | None = None,
 ) -> None:
-    """Picture: a row a finding, a share of the rows for each kind.
+    """Write a PNG of the worst of each kind, a captioned row each; nothing when nothing was found.
 
-    An outlier (first) with others of its identity; two identities that are likely one; an identity
-    with the evaluation image (framed blue) that it is too close to; the same picture twice.
-
-    Args:
-        against: (M, H, W, 3) evaluation images that `found.overlaps` counts in.
+    An outlier stands before others of its identity, a repeated image before what it repeats, an
+    identity that is in the evaluation set before the image of `against` that it resembles.
     """
-    lines = _lines(dataset, found, rows, against)
+    kinds = _lines(dataset, found)
+    lines = [line for turn in zip_longest(*kinds) for line in turn if line is not None][:rows]
     if not lines:
         return
-    sheet = np.full((len(lines), _ACROSS, _TILE, _TILE, 3), 255, np.uint8)
-    for line, tiles in zip(lines, sheet):
-        for item, tile in zip(line, tiles):
-            try:
-                image = item if isinstance(item, np.ndarray) else dataset[item]
-            except BadImage:
-                continue
-            if isinstance(item, np.ndarray):
-                tile[...] = _BLUE
-            tile[2:-2, 2:-2] = resize(image, _TILE - 4)
-    picture = sheet.transpose(0, 2, 1, 3, 4).reshape(len(lines) * _TILE, _ACROSS * _TILE, 3)
-    Path(path).write_bytes(encode(picture, ".png"))
+    rank = {id(line): number for number, kind in enumerate(kinds) for line in kind}
+    lines.sort(key=lambda line: rank[id(line)])
+    picture = [_draw(dataset, against, line) for line in lines]
+    Path(path).write_bytes(encode(np.concatenate(picture), ".png"))
 
 
-def _lines(
-    dataset: Dataset, found: Findings, rows: int, against: np.ndarray | None
-) -> list[list[int | np.ndarray]]:
-    """What each row shows: image numbers, or pixels of the evaluation set."""
-
-    def of(identity: int) -> list[int]:
-        return np.flatnonzero(dataset.labels == identity)[:_ACROSS].tolist()
-
-    kinds: list[list[list[int | np.ndarray]]] = [
+def _lines(dataset: Dataset, found: Findings) -> list[list[Line]]:
+    """The rows of each kind, worst first, as many as could ever be shown."""
+    per, names = _images_of(dataset), dataset.identity_names
+    label = dataset.labels
+    outliers = [(i, f"outlier of {names[label[i]]}, {c:.2f}") for i, c in found.outliers[:12]]
+    outliers += [(i, f"{a:.0f} degrees off, {names[label[i]]}") for i, a in found.noisy[:12]]
+    return [
+        [(text, [i, *(j for j in per(label[i]) if j != i)], []) for i, text in outliers],
         [
-            [i, *[k for k in of(int(dataset.labels[i])) if k != i][: _ACROSS - 1]]
-            for i, _ in [*found.outliers, *found.noisy][:rows]
+            (f"{names[label[i]]} = {names[label[j]]}, {c:.2f}", [i, j], [])
+            for i, j, c in _one_a_pair(found, label)
         ],
-        [[*of(a)[:3], *of(b)[:3]] for a, b, _ in found.merges[:rows]],
         [
-            [against[j], *of(identity)[: _ACROSS - 1]]
-            for identity, _, j in found.overlaps[:rows]
-            if against is not None
+            (f"one person? {names[a]} = {names[b]}, {c:.2f}", per(a)[:3] + per(b)[:3], [])
+            for a, b, c in found.merges[:12]
         ],
-        [[i, j] for i, j, _ in [*found.across, *found.duplicates][:rows]],
+        [
+            (f"{names[i]}, last: evaluation set, {c:.2f}", per(i)[: _COLUMNS - 1], [j])
+            for i, c, j in found.overlaps[:12]
+        ],
+        [
+            (f"repeated, {names[label[i]]}, {c:.2f}", [i, j], [])
+            for i, j, c in found.duplicates[:12]
+        ],
     ]
-    lines: list[list[int | np.ndarray]] = []
-    while len(lines) < rows and any(kinds):
-        lines += [kind.pop(0) for kind in kinds if kind]
-    return lines[:rows]
 
 
-def read_against(path: str | Path, size: int) -> tuple[np.ndarray, list[str]]:
-    """Return (M, size, size, 3) images of an evaluation set, and a line for each bad one.
+def _one_a_pair(found: Findings, label: np.ndarray) -> list[tuple[int, int, float]]:
+    """The first few of `crossing`, one for each two identities: a whole copy is shown once."""
+    pairs: dict[frozenset[int], tuple[int, int, float]] = {}
+    for i, j, cosine in found.crossing[:1000]:
+        pairs.setdefault(frozenset((int(label[i]), int(label[j]))), (i, j, cosine))
+    return list(pairs.values())[:12]
 
-    Args:
-        path: a `.bin` or any source.
 
-    Raises:
-        FrfwError: too many images, or none that can be read.
-    """
-    images, bad = [], []
-    if str(path).endswith(".bin"):
-        encoded = read_pack(path).images
-        total, read = len(encoded), lambda i: decode(encoded[i], size)
-    else:
-        dataset = open_source({"path": path, "size": size})
-        total, read = len(dataset), dataset.__getitem__
-    if total > _MOST_AGAINST:
-        raise FrfwError(f"{path} has {total} images: --against takes {_MOST_AGAINST:,} at most")
-    for index in range(total):
+def _images_of(dataset: Dataset):
+    order = np.argsort(dataset.labels, kind="stable")
+    starts = np.searchsorted(dataset.labels[order], np.arange(dataset.num_classes + 1))
+
+    def images(identity: int) -> list[int]:
+        start = starts[identity]
+        return order[start : min(starts[identity + 1], start + _COLUMNS + 1)].tolist()
+
+    return images
+
+
+def _draw(dataset: Dataset, against: Dataset | None, line: Line) -> np.ndarray:
+    text, mine, theirs = line
+    row = np.full((_CAPTION + _SIDE, _COLUMNS * _SIDE, 3), 255, np.uint8)
+    text = text.encode("ascii", "replace").decode()
+    cv2.putText(row, text, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+    tiles: Sequence[tuple[Dataset | None, int]] = [(dataset, i) for i in mine]
+    tiles = [*tiles[: _COLUMNS - len(theirs)], *((against, i) for i in theirs)]
+    for column, (source, index) in enumerate(tiles):
         try:
-            images.append(read(index))
-        except BadImage as error:
-            bad.append(f"image {index} of {path}: {error}")
-    if not images:
-        raise FrfwError(f"{path}: no image of it can be read ({bad[0] if bad else 'it is empty'})")
-    return np.stack(images), bad
+            if source is not None:
+                at = column * _SIDE + 2
+                row[_CAPTION + 2 : -2, at : at + _SIDE - 4] = resize(source[index], _SIDE - 4)
+        except BadImage:
+            continue
+    return row

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -19,16 +18,34 @@ from frfw.data.pair_sets import draw_agedb, write_drawn, write_pair_list
 from frfw.data.source import open_source
 from frfw.errors import FrfwError
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from frfw.data.clean import Findings
-
 Tools = argparse._SubParsersAction
 _BY_NAME = "several sources: equal names are one person (otherwise identities stay apart)"
 
 
-def _source(tool: argparse.ArgumentParser) -> None:
+def whole(low: int, high: int = 10**9) -> Callable[[str], int]:
+    """A type of argparse: a whole number in a range."""
+
+    def parse(text: str) -> int:
+        if not text.lstrip("-").isdigit() or not low <= int(text) <= high:
+            limit = f"from {low} on" if high == 10**9 else f"from {low} to {high}"
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number {limit}")
+        return int(text)
+
+    return parse
+
+
+def share(text: str) -> float:
+    """A type of argparse: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
+    return value
+
+
+def add_source(tool: argparse.ArgumentParser) -> None:
     tool.add_argument(
         "source", metavar="ANY", nargs="+", help="folder, list, RecordIO or tar shards; or several"
     )
@@ -38,7 +55,7 @@ def _source(tool: argparse.ArgumentParser) -> None:
     tool.add_argument("--exclude", action="append", help="without these identities")
 
 
-def _open(arguments: argparse.Namespace, size: int | None = None) -> Dataset:
+def open_arguments(arguments: argparse.Namespace, size: int | None = None) -> Dataset:
     a = arguments
     where = {"path": a.source[0]}
     if len(a.source) > 1:
@@ -47,19 +64,19 @@ def _open(arguments: argparse.Namespace, size: int | None = None) -> Dataset:
     return open_source(where | options)
 
 
-def _bar(total: int, what: str) -> tqdm:
+def bar_of(total: int, what: str) -> tqdm:
     return tqdm(total=total, unit="img", desc=what, mininterval=1.0, file=sys.stderr)
 
 
-def _progress(bar: tqdm) -> Callable[[int], object]:
+def progress_of(bar: tqdm) -> Callable[[int], object]:
     return lambda done: bar.update(done - bar.n)
 
 
 def add_inspect(tools: Tools) -> None:
     tool = tools.add_parser("inspect", help="what is in a data set, and what would spoil a run")
-    _source(tool)
-    tool.add_argument("--limit", type=int, help="look at this many images, spread evenly")
-    tool.add_argument("--bad-limit", type=float, default=0.01, help="allowed share of bad images")
+    add_source(tool)
+    tool.add_argument("--limit", type=whole(1), help="look at this many images, spread evenly")
+    tool.add_argument("--bad-limit", type=share, default=0.01, help="allowed share of bad images")
     tool.add_argument("--picture", default="inspect.png", help="where the picture goes")
     tool.set_defaults(call=_inspect)
 
@@ -68,10 +85,12 @@ def _inspect(arguments: argparse.Namespace) -> None:
     from frfw.data.survey import survey
     from frfw.data.survey_report import draw_picture, report_lines
 
-    dataset = _open(arguments)
+    if not Path(arguments.picture).parent.is_dir():
+        raise FrfwError(f"--picture {arguments.picture}: there is no such folder")
+    dataset = open_arguments(arguments)
     total = min(len(dataset), arguments.limit or len(dataset))
-    with _bar(total, "inspect") as bar:
-        found = survey(dataset, arguments.limit, arguments.bad_limit, _progress(bar))
+    with bar_of(total, "inspect") as bar:
+        found = survey(dataset, arguments.limit, arguments.bad_limit, progress_of(bar))
     print("\n".join(report_lines(dataset, found)))
     draw_picture(dataset, found, arguments.picture)
     print(f"picture: {arguments.picture}")
@@ -82,33 +101,30 @@ def _inspect(arguments: argparse.Namespace) -> None:
 
 def add_pack(tools: Tools) -> None:
     tool = tools.add_parser("pack", help="write MXNet RecordIO")
-    _source(tool)
+    add_source(tool)
     tool.add_argument("out", metavar="OUT", help="folder for train.rec, train.idx, property")
-    tool.add_argument("--size", type=int, help="resize images of another size to this side")
-    tool.add_argument("--quality", type=int, help="encode anew as JPEG of this quality")
+    tool.add_argument(
+        "--size", type=whole(1, 4096), help="resize images of another size to this side"
+    )
+    tool.add_argument("--quality", type=whole(1, 100), help="encode anew as JPEG of this quality")
     tool.set_defaults(call=_pack)
 
 
 def _pack(arguments: argparse.Namespace) -> None:
     check_target(arguments.out)
-    dataset = _open(arguments)
-    with _bar(len(dataset), "pack") as bar:
+    dataset = open_arguments(arguments)
+    with bar_of(len(dataset), "pack") as bar:
         result = pack(
             dataset,
             arguments.out,
             size=arguments.size,
             quality=arguments.quality,
-            progress=_progress(bar),
+            progress=progress_of(bar),
         )
     for place, reason in result.bad:
         print(f"left out {place}: {reason}")
-    sizes = sorted(result.shapes)
-    if len(sizes) > 1 or sizes[0][0] != sizes[0][1]:
-        told = ", ".join(f"{w}x{h}" for h, w in sizes[:3]) + (", ..." if len(sizes) > 3 else "")
-        print(
-            f"warning: images of {told} (width x height), copied as they are: frfw scales them to "
-            "data.size when it trains, other readers of RecordIO may want one square size (--size)"
-        )
+    if result.warning:
+        print(f"warning: {result.warning}")
     print(
         f"{arguments.out}: {result.images} images of {result.identities} identities, "
         f"{len(result.bad)} unreadable ones left out"
@@ -126,11 +142,13 @@ def add_pairs(tools: Tools) -> None:
     tool.add_argument("images", metavar="IN", help="folder of the set (csv: the CSV)")
     tool.add_argument("out", metavar="OUT", help="the .bin to write")
     tool.add_argument("--protocol", help="pair list, where the layout does not fix it")
-    tool.add_argument("--size", type=int, default=112, help="side in pixels")
-    tool.add_argument("--pairs", type=int, default=6000, help="draw: pairs in all")
-    tool.add_argument("--folds", type=int, default=10, help="draw: folds")
-    tool.add_argument("--seed", type=int, default=0, help="draw: seed")
-    tool.add_argument("--gap", type=int, default=30, help="draw-agedb: years between the images")
+    tool.add_argument("--size", type=whole(1, 4096), default=112, help="side in pixels")
+    tool.add_argument("--pairs", type=whole(2), default=6000, help="draw: pairs in all")
+    tool.add_argument("--folds", type=whole(1), default=10, help="draw: folds")
+    tool.add_argument("--seed", type=whole(0), default=0, help="draw: seed")
+    tool.add_argument(
+        "--gap", type=whole(0), default=30, help="draw-agedb: years between the images"
+    )
     tool.add_argument("--overwrite", action="store_true", help="replace an existing OUT")
     tool.add_argument(
         "--skip-missing", action="store_true", help="leave out pairs whose images are missing"
@@ -152,8 +170,8 @@ def _pairs(arguments: argparse.Namespace) -> None:
             pairs = draw_agedb(a.images, a.pairs, a.gap, a.folds, a.seed)
         else:
             pairs = read_layout(a.layout, a.images, a.protocol, a.skip_missing)
-        with _bar(2 * len(pairs.pairs), pairs.name) as bar:
-            count = write_pair_list(pairs, out, a.size, _progress(bar))
+        with bar_of(2 * len(pairs.pairs), pairs.name) as bar:
+            count = write_pair_list(pairs, out, a.size, progress_of(bar))
     images = Path(a.images)
     state_pack(out, read_manifest(images if images.is_dir() else images.parent))
     skipped = "" if a.layout == "draw" else f", {pairs.skipped} left out" * bool(pairs.skipped)
@@ -162,11 +180,11 @@ def _pairs(arguments: argparse.Namespace) -> None:
 
 def add_align(tools: Tools) -> None:
     tool = tools.add_parser("align", help="five-point alignment to the template")
-    _source(tool)
+    add_source(tool)
     tool.add_argument("out", metavar="OUT", help="folder to write to, one sub-folder an identity")
     tool.add_argument("--landmarks", help="file with five points an image (text list or CSV)")
     tool.add_argument("--detector", help="ONNX file of OpenCV's YuNet, to find the points")
-    tool.add_argument("--size", type=int, default=112)
+    tool.add_argument("--size", type=whole(8, 4096), default=112)
     tool.add_argument("--interpolation", default="linear", help="nearest, linear, cubic or area")
     tool.add_argument("--border", default="black", help="black, edge or reflect")
     tool.set_defaults(call=_align)
@@ -178,101 +196,23 @@ def _align(arguments: argparse.Namespace) -> None:
 
     a = arguments
     alignment = Alignment(size=a.size, interpolation=a.interpolation, border=a.border)
-    dataset = _open(a)
-    with _bar(len(dataset), "align") as bar:
+    dataset = open_arguments(a)
+    with bar_of(len(dataset), "align") as bar:
         result = align_source(
-            dataset, a.out, alignment, a.landmarks, a.detector, progress=_progress(bar)
+            dataset, a.out, alignment, a.landmarks, a.detector, progress=progress_of(bar)
         )
-    for place, reason in result.left_out[:20]:
+    for place, reason in result.left_out:
         print(f"left out {place}: {reason}")
     print(f"{a.out}: {result.written} faces, {len(result.left_out)} left out")
 
 
-def add_clean(tools: Tools) -> None:
-    tool = tools.add_parser("clean", help="list what is probably wrong; deletes nothing")
-    _source(tool)
-    tool.add_argument("--model", required=True, help="run folder or checkpoint for the embeddings")
-    tool.add_argument("--against", help="data set or .bin whose identities must not be in it")
-    tool.add_argument("--out", default="clean", help="folder for patch.csv and worst.png")
-    tool.add_argument("--outlier", type=float, default=0.2, help="cosine to the identity's centre")
-    tool.add_argument("--merge", type=float, default=0.75, help="cosine between two centres")
-    tool.add_argument("--duplicate", type=float, default=0.97, help="cosine between two images")
-    tool.add_argument(
-        "--subcenters",
-        type=float,
-        nargs="?",
-        const=75.0,
-        metavar="DEGREES",
-        help="also judge the training set of a loss=subcenter_arcface run by its sub-centres",
-    )
-    tool.set_defaults(call=_clean)
-
-
-def _clean(arguments: argparse.Namespace) -> None:
-    import frfw
-    from frfw.data.clean import MOST_ACROSS, embed_dataset, find_faults, write_patch
-    from frfw.data.clean_picture import draw_worst, read_against
-
-    a = arguments
-    model = frfw.load(a.model)
-    dataset = _open(a, model.preprocessing.size)
-    for line in model.preprocessing.alignment_differences(dataset.preprocessing):
-        print(f"warning: model and data disagree in {line}")
-    with _bar(len(dataset), "embed") as bar:
-        embeddings = embed_dataset(dataset, model.embed, progress=_progress(bar))
-    images = None
-    if a.against:
-        images, bad = read_against(a.against, dataset.size)
-        for line in bad:
-            print(f"left out {line}")
-    against = model.embed(images) if images is not None else None
-    limits = {"outlier": a.outlier, "merge": a.merge, "duplicate": a.duplicate}
-    found = find_faults(embeddings, dataset.labels, against=against, **limits)
-    out = Path(a.out)
-    out.mkdir(parents=True, exist_ok=True)
-    if a.subcenters is not None:
-        _subcenters(a.subcenters, model.path, dataset, embeddings, found, out)
-    count = write_patch(dataset, found, out / "patch.csv")
-    draw_worst(dataset, found, out / "worst.png", against=images)
-    if len(dataset) > MOST_ACROSS:
-        print(f"repeated images across identities: not looked for above {MOST_ACROSS:,} images")
-    print(
-        f"{len(found.outliers)} outliers, {len(found.duplicates)} repeated images, "
-        f"{len(found.across)} images of another identity repeated, "
-        f"{len(found.merges)} pairs of identities that are probably one person, "
-        f"{len(found.overlaps)} identities in the evaluation set"
-    )
-    print(f"{out / 'patch.csv'}: {count} rows; apply with data.patch={out / 'patch.csv'}")
-
-
-def _subcenters(
-    max_angle: float,
-    checkpoint: Path,
-    dataset: Dataset,
-    embeddings: np.ndarray,
-    found: Findings,
-    out: Path,
-) -> None:
-    from frfw.data.subcenters import judge, write_identities
-
-    report = judge(checkpoint, dataset, embeddings, max_angle)
-    listed = {image for image, _ in found.outliers}
-    angles = ((int(i), float(report.angle[i])) for i in report.noisy.nonzero()[:, 0])
-    found.noisy = sorted((p for p in angles if p[0] not in listed), key=lambda pair: -pair[1])
-    write_identities(report, dataset, out / "subcenters.csv")
-    print(
-        f"{int(report.noisy.sum())} images above {max_angle:g} degrees from the dominant "
-        f"sub-centre of their identity; by identity: {out / 'subcenters.csv'}"
-    )
-
-
 def add_bench(tools: Tools) -> None:
     tool = tools.add_parser("bench", help="images/s of each part of the loader")
-    _source(tool)
+    add_source(tool)
     tool.add_argument("--augment", default="flip", help="preset")
-    tool.add_argument("--batch", type=int, default=128)
-    tool.add_argument("--images", type=int, default=4000, help="images a measurement")
-    tool.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2])
+    tool.add_argument("--batch", type=whole(1), default=128)
+    tool.add_argument("--images", type=whole(1), default=4000, help="images a measurement")
+    tool.add_argument("--workers", type=whole(0), nargs="*", default=[0, 1, 2])
     tool.set_defaults(call=_bench)
 
 
@@ -280,4 +220,4 @@ def _bench(arguments: argparse.Namespace) -> None:
     from frfw.data.bench import bench, table
 
     a = arguments
-    print(table(bench(_open(a), a.augment, a.batch, a.images, a.workers)))
+    print(table(bench(open_arguments(a), a.augment, a.batch, a.images, a.workers)))

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 import cv2
 import numpy as np
 import simplejpeg
 
+from frfw.data.jpeg import baseline_shape, is_cut_off, is_jpeg, loses_pixels, plain_shape
 from frfw.errors import FrfwError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-# libjpeg's warnings that coded pixels are missing or wrong. A few bytes left over before the end
-# marker are some writers' padding; many mean that the decoder lost its place.
-_DAMAGE = re.compile(
-    r"premature end of data|bad Huffman code|(?P<left>\d+) extraneous bytes before marker 0xd9"
-)
-_TOO_MUCH_LEFT = 16
-_THREE_COLOURS = ("YCbCr", "Gray", "RGB")  # those that libjpeg turns into RGB
-_BASELINE = b"\xff\xc0"  # height, width and the number of colours follow
-_JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_PNG = b"\x89PNG"
+_MAX_PIXELS = 1 << 28  # a face is smaller; damaged headers may say 65535 x 65535
 
 
 class BadImage(FrfwError):
@@ -36,13 +28,12 @@ def decode(data: bytes, size: int | None = None) -> np.ndarray:
         uint8 RGB array (height, width, 3).
 
     Raises:
-        BadImage: empty, cut off, damaged where it can be told, or of no known format.
+        BadImage: empty, cut off, damaged so that pixels are lost, or of no known format. A changed
+            bit that leaves a JPEG's code valid cannot be told from a picture.
     """
     if not data:
         raise BadImage("the image is empty")
-    _refuse_cut_off(data)
-    shape = _plain_jpeg(data)
-    image = _decode_jpeg(data, np.empty(shape, np.uint8)) if shape else None
+    image = _decode_jpeg(data) if is_jpeg(data) else None
     if image is None:
         image = _opencv(data)
     return image if size is None else resize(image, size)
@@ -56,44 +47,39 @@ def decode_into(data: bytes, out: np.ndarray) -> None:
     Raises:
         BadImage: as `decode`.
     """
-    if data[:2] == _JPEG and (out.shape == _baseline_shape(data) or out.shape == _plain_jpeg(data)):
+    if is_jpeg(data) and (out.shape == baseline_shape(data) or out.shape == plain_shape(data)):
         _refuse_cut_off(data)
-        if _decode_jpeg(data, out) is not None:
+        if _simplejpeg(data, out) is not None:
             return
     out[...] = decode(data, len(out))
 
 
 def _refuse_cut_off(data: bytes) -> None:
-    # Decoders fill a cut-off JPEG with grey and carry on; in whole ones the end marker comes
-    # after the start of the scan, and cannot occur inside the scan's coded data.
-    if data[:2] == _JPEG and data.rfind(_END) <= data.find(_SCAN):
+    if is_cut_off(data):
         raise BadImage("the JPEG is cut off: it has no end marker")
 
 
-def _baseline_shape(data: bytes) -> tuple[int, int, int] | None:
-    """What `_plain_jpeg` says of most files, in a tenth of the time; a guess for the others."""
-    scan = data.find(_SCAN)
-    at = data.find(_BASELINE, 2, scan)
-    if at < 0 or data[at + 9] not in (1, 3) or data.find(b"Exif", 0, scan) >= 0:
-        return None
-    return data[at + 5] << 8 | data[at + 6], data[at + 7] << 8 | data[at + 8], 3
+def _refuse_huge(height: int, width: int) -> None:
+    if height * width > _MAX_PIXELS:
+        raise BadImage(f"it says it has {width}x{height} pixels: its header is damaged")
 
 
-def _plain_jpeg(data: bytes) -> tuple[int, int, int] | None:
-    """The shape of a JPEG that simplejpeg decodes to the pixels that OpenCV does, else None."""
-    if data[:2] != _JPEG:
-        return None
-    # Only OpenCV turns images as their EXIF data says, which comes before the scan.
-    if data.find(b"Exif", 0, data.find(_SCAN)) >= 0:
-        return None
+def _decode_jpeg(data: bytes) -> np.ndarray | None:
+    """Return a JPEG's pixels, or None where only OpenCV knows them: turned ones, CMYK."""
+    _refuse_cut_off(data)
+    shape = plain_shape(data)
+    if shape is not None:
+        _refuse_huge(*shape[:2])
+        return _simplejpeg(data, np.empty(shape, np.uint8))
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:
-        return None
-    return (height, width, 3) if colours in _THREE_COLOURS else None
+        _refuse_huge(*simplejpeg.decode_jpeg_header(data)[:2])
+        simplejpeg.decode_jpeg(data, "GRAY", min_factor=8)  # at an eighth, damage shows as well
+    except ValueError as error:
+        _refuse_damage(error, data)
+    return None
 
 
-def _decode_jpeg(data: bytes, out: np.ndarray) -> np.ndarray | None:
+def _simplejpeg(data: bytes, out: np.ndarray) -> np.ndarray | None:
     """Decode to `out`, which has the image's shape (in a smaller one simplejpeg loses memory).
 
     Returns:
@@ -105,13 +91,20 @@ def _decode_jpeg(data: bytes, out: np.ndarray) -> np.ndarray | None:
     try:
         return simplejpeg.decode_jpeg(data, "RGB", buffer=out)
     except ValueError as error:
-        found = _DAMAGE.search(str(error))
-        if found and int(found["left"] or _TOO_MUCH_LEFT) >= _TOO_MUCH_LEFT:
-            raise BadImage(f"the JPEG is damaged: {error}") from error
+        _refuse_damage(error, data)
         return None
 
 
+def _refuse_damage(error: ValueError, data: bytes) -> None:
+    if isinstance(error, BadImage):
+        raise error
+    if loses_pixels(str(error), data):
+        raise BadImage(f"the JPEG is damaged: {error}") from error
+
+
 def _opencv(data: bytes) -> np.ndarray:
+    if data[:4] == _PNG:
+        _refuse_huge(int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big"))
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:

@@ -10,12 +10,10 @@ import numpy as np
 
 from frfw.data.dataset import Dataset
 from frfw.data.decode import IMAGE_SUFFIXES, BadImage
-from frfw.data.manifest import read_manifest
+from frfw.data.manifest import UNFINISHED, read_manifest
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.strings import StringColumn
 from frfw.errors import FrfwError
-
-UNFINISHED = ".unfinished"  # in a folder that a tool is still writing: what it writes
 
 
 class FolderDataset(Dataset):
@@ -29,8 +27,6 @@ class FolderDataset(Dataset):
     def __init__(self, root: str | Path, size: int | None = None) -> None:
         self.root = Path(root)
         self.name = self.root.name
-        if (self.root / UNFINISHED).exists():
-            raise FrfwError(f"{self.root} is unfinished: call the tool again that was writing it")
         folders, names, folder_of, labels, identities, self.notes = _scan(self.root)
         self._folders, self._names = folders, names
         self._folder_of = folder_of
@@ -66,6 +62,8 @@ def _scan(
     """List the images: folders, file names, (N,) folder of each, (N,) labels, identities, notes."""
     if not root.is_dir():
         raise FrfwError(f"{root} is not a folder: give a folder with one sub-folder an identity")
+    if (root / UNFINISHED).exists():
+        raise FrfwError(f"{root} holds an unfinished alignment: run its `align` command again")
     identities, folders, names, folder_of, labels = [], [], [], [], []
     entries = [entry for entry in os.scandir(root) if not entry.name.startswith(".")]
     top = sorted(entry.name for entry in entries if entry.is_dir())

@@ -11,6 +11,7 @@ from frfw.data.preprocessing import Preprocessing
 from frfw.errors import FrfwError
 
 MANIFEST = "manifest.json"
+UNFINISHED = "align.partial"  # in a folder of crops that is still being written
 
 
 def read_entries(folder: Path) -> dict[str, Any]:

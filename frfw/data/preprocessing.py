@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 
 from frfw.errors import FrfwError, nearest
+
+_LARGEST = 4096  # pixels; beyond it a damaged file speaks
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,15 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.channels not in ("rgb", "bgr"):
             raise FrfwError(f"preprocessing: channels must be rgb or bgr, not {self.channels!r}")
-        if int(self.size) < 1 or not float(self.std) > 0:
-            raise FrfwError(f"preprocessing: size {self.size} and std {self.std} must be positive")
+        if not isinstance(self.size, int) or not 1 <= self.size <= _LARGEST:
+            raise FrfwError(f"preprocessing: size {self.size!r} is no number from 1 to {_LARGEST}")
+        for value in (self.mean, self.std):
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise FrfwError(f"preprocessing: mean {self.mean!r} and std {self.std!r}: numbers")
+        if self.std <= 0:
+            raise FrfwError(f"preprocessing: std {self.std} must be positive")
+        if not isinstance(self.alignment, dict):
+            raise FrfwError(f"preprocessing: alignment {self.alignment!r} is no mapping")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain types only, fit for JSON, YAML and a checkpoint."""

@@ -19,6 +19,8 @@ from frfw.errors import FrfwError
 _SIDE = 112
 _GREY = 1.0  # difference of red and blue up to which an image has no colour
 _CONTRAST = 4.0  # grey levels by which the eyes of aligned faces' mean are darker, at the least
+_ENOUGH = 40  # images whose mean says something of them all
+_LOST = 13.0  # pixels at which the search ends: what it found there is no eye
 _OFFSET = 6.0  # pixels of 112 by which eyes or mouth may be off the template
 
 
@@ -164,10 +166,11 @@ def _judge_geometry(found: Survey, stated: bool) -> None:
         where.append(f"{tall} of {good} images are not square: resizing distorts them")
     worst = max((float(np.hypot(*o)) for o in found.offsets.values()), default=0.0)
     # Where the manifest states it, the mean face is a hint: profiles move its eyes by pixels.
-    if found.contrast < _CONTRAST and good and not stated:
-        found.geometry.append("the mean face has no clear eyes: the faces are hardly aligned")
+    where = found.geometry if good >= _ENOUGH else found.warnings
+    if (found.contrast < _CONTRAST or worst > _LOST) and good and not stated:
+        where.append("the mean face has no clear eyes: the faces are hardly aligned")
     elif worst > _OFFSET and not stated:
-        found.geometry.append(
+        where.append(
             f"eyes or mouth of the mean face lie {worst:.0f} px off the template: another alignment"
         )
 

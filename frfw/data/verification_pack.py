@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from frfw.data.dataset import Dataset
+from frfw.data.preprocessing import Preprocessing
 from frfw.data.safe_pickle import load
 from frfw.errors import FrfwError
 
@@ -30,6 +32,23 @@ class VerificationPack:
 
     images: list[bytes]
     same: np.ndarray
+
+
+class PackImages(Dataset):
+    """The images of a pack as a data set in which nobody says who they are: each stands alone."""
+
+    def __init__(self, path: str | Path, size: int) -> None:
+        self.path, self.name, self.size = Path(path), Path(path).stem, size
+        self._images = read_pack(path).images
+        self.labels = np.arange(len(self._images))
+        self.identity_names = [f"image {number}" for number in self.labels]
+        self.preprocessing = Preprocessing(size=size)
+
+    def read(self, index: int) -> bytes:
+        return self._images[index]
+
+    def locate(self, index: int) -> str:
+        return f"{self.path} image {index}"
 
 
 def read_pack(path: str | Path) -> VerificationPack:

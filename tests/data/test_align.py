@@ -63,56 +63,6 @@ def test_alignment_record():
         Alignment().warp(np.zeros((50, 50, 3), np.uint8), np.full((5, 2), np.nan))
 
 
-def listed(folder, identities):
-    """A list of images with landmarks, one an identity name."""
-    picture = np.random.default_rng(0).integers(0, 255, (150, 150, 3), dtype=np.uint8)
-    folder.mkdir()
-    points = ",".join(f"{v:.1f}" for v in (ARCFACE + 20).reshape(-1))
-    names = ",".join(f"{axis}{n}" for n in range(1, 6) for axis in "xy")
-    rows = [f"path,identity,{names}"]
-    for number, identity in enumerate(identities):
-        (folder / f"{number}.png").write_bytes(encode(picture, ".png"))
-        rows.append(f"{number}.png,{identity},{points}")
-    (folder / "faces.csv").write_text("\n".join(rows) + "\n")
-    return open_source(folder / "faces.csv")
-
-
-def test_identities_whose_names_are_no_folder_names_stay_apart(tmp_path):
-    source = listed(tmp_path / "in", ["a/b", "a:b", "A/B", "a/b", "..", "c"])
-    align_source(source, tmp_path / "out", Alignment())
-    crops = open_source(tmp_path / "out")
-    assert np.bincount(crops.labels).tolist().count(2) == 1
-    assert crops.num_classes == 5
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "out"]
-
-
-def test_an_interrupted_align_is_no_set_and_goes_on(tmp_path):
-    source = listed(tmp_path / "in", list("aabbc"))
-    (tmp_path / "in" / "1.png").write_bytes(b"")
-    whole = align_source(source, tmp_path / "whole", Alignment())
-
-    def interrupt(done):
-        if done == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        align_source(source, tmp_path / "out", Alignment(), progress=interrupt)
-    assert not (tmp_path / "out").exists()
-    with pytest.raises(FrfwError, match="unfinished"):
-        open_source(tmp_path / "out.partial")
-    with pytest.raises(FrfwError, match="left of another align"):
-        align_source(source, tmp_path / "out", Alignment(size=96))
-    first = next((tmp_path / "out.partial").rglob("*.jpg"))
-    written = first.stat().st_mtime_ns
-    again = align_source(source, tmp_path / "out", Alignment())
-    assert (again.written, again.left_out) == (whole.written, whole.left_out)
-    assert not (tmp_path / "out.partial").exists()
-    crops = open_source(tmp_path / "out")
-    assert crops.fingerprint == open_source(tmp_path / "whole").fingerprint
-    kept = tmp_path / "out" / first.relative_to(tmp_path / "out.partial")
-    assert kept.stat().st_mtime_ns == written  # not made again
-
-
 def test_align_refusals(make_folder, tmp_path):
     source = open_source(make_folder([2]))
     with pytest.raises(FrfwError, match="align needs landmarks"):
@@ -149,12 +99,12 @@ def test_align_takes_mixtures_and_selections(tmp_path, command):
 
 def test_a_stated_alignment_comes_before_the_mean_face(make_folder, tmp_path):
     root = make_folder([3, 3], size=112)
-    assert any("hardly aligned" in w for w in survey(open_source(root)).geometry)
+    assert any("hardly aligned" in w for w in survey(open_source(root)).warnings)
     stated = {"preprocessing": {"size": 112, "alignment": Alignment(landmarks="drawn").to_dict()}}
     (root / "manifest.json").write_text(json.dumps(stated))
     dataset = open_source(root)
     found = survey(dataset)
-    assert found.geometry == []
+    assert not any("align" in w or "template" in w for w in found.warnings + found.geometry)
     assert any("the manifest states: template arcface" in r for r in report_lines(dataset, found))
 
 
@@ -168,3 +118,81 @@ def test_pairs_hand_the_alignment_on(make_folder, tmp_path, command):
     assert done.returncode == 0, done.stderr
     packs = json.loads((out.parent / "manifest.json").read_text())["packs"]
     assert packs["mine.bin"]["alignment"] == stated
+
+
+@pytest.fixture
+def listed_faces(tmp_path):
+    """A list of plain images with landmarks: listed_faces(["name", ...]) -> path."""
+
+    def make(identities):
+        points = ",".join(f"{v:.2f}" for v in ARCFACE.reshape(-1))
+        head = "path,identity," + ",".join(f"x{k},y{k}" for k in range(1, 6))
+        rows = [head]
+        for at, identity in enumerate(identities):
+            image = np.full((112, 112, 3), 60 + 10 * at, np.uint8)
+            (tmp_path / f"{at}.png").write_bytes(encode(image, ".png"))
+            rows.append(f"{at}.png,{identity},{points}")
+        (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
+        return tmp_path / "list.csv"
+
+    return make
+
+
+def test_identities_never_share_a_folder(listed_faces, tmp_path):
+    """Also those whose names differ only in what a folder's name cannot hold."""
+    names = ["a/b", "a:b", "a_b", "..", ".", "a" * 300 + "x", "a" * 300 + "y", "A/B"]
+    result = align_source(open_source(listed_faces(names)), tmp_path / "out", Alignment())
+    assert result.written == len(names)
+    crops = open_source(tmp_path / "out")
+    assert crops.num_classes == len(names)
+    assert {"A_B", "a_b~2", "a_b~3", "a_b~4", "_", "_~2"} < set(crops.identity_names)
+    levels = sorted(int(crops[i].mean().round()) for i in range(len(names)))
+    assert levels == [60 + 10 * i for i in range(len(names))]
+
+
+def test_an_interrupted_alignment_is_no_data_set_and_goes_on(listed_faces, tmp_path):
+    source = open_source(listed_faces(["p", "p", "q", "q"]))
+    (tmp_path / "1.png").write_bytes(b"broken")
+
+    def interrupt(done):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        align_source(source, out, Alignment(), progress=interrupt)
+    with pytest.raises(FrfwError, match="unfinished alignment: run its `align` command again"):
+        open_source(out)
+    with pytest.raises(FrfwError, match="with other settings: repeat that command"):
+        align_source(source, out, Alignment(border="edge"))
+    first = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
+    result = align_source(source, out, Alignment())
+    assert (result.written, len(result.left_out)) == (3, 1)
+    whole = align_source(source, tmp_path / "whole", Alignment())
+    assert result == whole
+    assert all(path.stat().st_mtime_ns == made for path, made in first.items())
+    files = sorted(p.relative_to(out) for p in out.rglob("*") if p.is_file())
+    assert files == sorted(
+        p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").rglob("*") if p.is_file()
+    )
+    assert len(open_source(out)) == 3
+
+
+def test_crops_keep_the_names_that_protocols_ask_for(make_folder, tmp_path):
+    """LFW's, CFP's and AgeDB's pair lists name files, so crops must be found under these names."""
+    root = make_folder([2])
+    (root / "id000" / "frontal").mkdir()
+    (root / "id000" / "000.png").write_bytes((root / "id000" / "000.jpg").read_bytes())
+    (root / "id000" / "000.jpg").rename(root / "id000" / "frontal" / "000.jpg")
+    (root / "id000" / "001.png").write_bytes((root / "id000" / "001.jpg").read_bytes())
+    marks = " ".join(f"{v:.2f}" for v in ARCFACE.reshape(-1))
+    source = open_source(root)
+    (tmp_path / "m.txt").write_text("".join(f"{source.path(i)} {marks}\n" for i in range(4)))
+    align_source(source, tmp_path / "out", Alignment(), landmarks=tmp_path / "m.txt")
+    found = sorted(str(p.relative_to(tmp_path / "out")) for p in tmp_path.glob("out/*/**/*.jpg"))
+    assert found == [
+        "id000/000.jpg",
+        "id000/001.jpg",
+        "id000/001~00000002.jpg",
+        "id000/frontal/000.jpg",
+    ]

@@ -257,3 +257,11 @@ def test_a_file_of_names_to_exclude_holds_for_mixtures(make_folder, tmp_path, ca
     listed.write_text("somebody\n")
     open_source({"path": str(faces), "exclude": str(listed)})
     assert "none of the names in" in caplog.text
+
+
+def test_an_empty_group_is_a_group(make_folder):
+    root = make_folder([2, 1])
+    (root / "l.csv").write_text(
+        "path,identity,group\nid000/000.jpg,a,x\nid000/001.jpg,a,\nid001/000.jpg,b,y\n"
+    )
+    assert list(open_source(root / "l.csv").groups) == ["x", "", "y"]

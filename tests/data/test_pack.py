@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ from frfw.data import open_source
 from frfw.data.decode import encode
 from frfw.data.pack import pack
 from frfw.errors import FrfwError
+
+FILES = ("train.rec", "train.idx", "property", "manifest.json")
 
 
 def test_pack_copies_the_bytes(make_folder, tmp_path):
@@ -28,6 +32,15 @@ def test_pack_leaves_bad_images_and_their_identities_out(make_folder, tmp_path):
     result = pack(open_source(root), tmp_path / "out")
     assert (result.images, result.identities, len(result.bad)) == (3, 2, 2)
     assert open_source(tmp_path / "out").identity_names == ["id000", "id002"]
+
+
+def test_pack_without_a_good_image_leaves_nothing(make_folder, tmp_path):
+    root = make_folder([1, 1])
+    for path in root.rglob("*.jpg"):
+        path.write_bytes(b"bad")
+    with pytest.raises(FrfwError, match="no image was added"):
+        pack(open_source(root), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize("stop", [1, 3, 7])
@@ -50,45 +63,52 @@ def test_interrupted_pack_goes_on(make_folder, tmp_path, stop, torn):
     steps = []
     pack(source, tmp_path / "out", progress=steps.append)
     assert steps[0] == (stop + 1 if not torn else stop)
-    for name in ("train.rec", "train.idx", "property", "manifest.json"):
+    for name in FILES:
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_a_resumed_pack_knows_what_was_left_out(make_folder, tmp_path):
-    root = make_folder([3, 3, 3])
-    for bad in ("id000/001.jpg", "id001/002.jpg", "id002/002.jpg"):
-        (root / bad).write_bytes(b"")
-    source = open_source(root)
-    whole = pack(source, tmp_path / "whole")
-    assert len(whole.bad) == 3
+def test_a_resumed_pack_knows_what_the_first_run_left_out(make_folder, tmp_path, command):
+    root = make_folder([3, 4])
+    for name in ("id000/000.jpg", "id000/002.jpg", "id001/003.jpg"):
+        (root / name).write_bytes(b"\xff\xd8\xff broken")
+    whole = pack(open_source(root), tmp_path / "whole")
 
     def interrupt(done):
-        if done == 7:
+        if done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pack(source, tmp_path / "out", progress=interrupt)
-    again = pack(source, tmp_path / "out")
-    assert again == whole
-    for name in ("train.rec", "train.idx", "property", "manifest.json"):
+        pack(open_source(root), tmp_path / "out", progress=interrupt)
+    assert pack(open_source(root), tmp_path / "out") == whole
+    assert [place[-13:] for place, _ in whole.bad] == [
+        "id000/000.jpg",
+        "id000/002.jpg",
+        "id001/003.jpg",
+    ]
+    for name in FILES:
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["left_out"] == 3
 
 
-def test_property_says_what_the_images_are(make_folder, tmp_path, command):
-    root = make_folder([2, 2], size=40)
-    for path in root.rglob("*.jpg"):
-        path.write_bytes(encode(np.zeros((30, 20, 3), np.uint8)))
-    done = command("pack", root, tmp_path / "tall")
-    assert done.returncode == 0, done.stderr
-    assert "warning: images of 20x30 (width x height), copied as they are" in done.stdout
-    assert (tmp_path / "tall" / "property").read_text() == "2,30,20"
-    assert open_source({"path": tmp_path / "tall", "size": 24})[0].shape == (24, 24, 3)
-    (root / "id001" / "001.jpg").write_bytes(encode(np.zeros((50, 50, 3), np.uint8)))
-    done = command("pack", root, tmp_path / "mixed")
-    assert "warning: images of 20x30, 50x50" in done.stdout
-    square = command("pack", root, tmp_path / "square", "--size", "32")
-    assert "warning" not in square.stdout
-    assert (tmp_path / "square" / "property").read_text() == "2,32,32"
+@pytest.mark.parametrize(
+    ("shapes", "stated", "warning"),
+    [
+        ([(40, 40)] * 4, "2,40,40", ""),
+        ([(48, 40)] * 4, "2,48,40", "not square: 40x48 (4)"),
+        ([(40, 40), (24, 24), (40, 40), (20, 30)], "2,40,40", "3 sizes: 40x40 (2)"),
+    ],
+)
+def test_property_states_the_size_of_the_images(tmp_path, command, shapes, stated, warning):
+    """MXNet-based tools take the shape of their input from it; frfw's size stays its own."""
+    for at, (height, width) in enumerate(shapes):
+        path = tmp_path / "in" / f"p{at // 2}" / f"{at}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(np.full((height, width, 3), 90 + at, np.uint8), ".png"))
+    done = command("pack", tmp_path / "in", tmp_path / "out")
+    assert (tmp_path / "out" / "property").read_text() == stated
+    assert ("warning: the images " in done.stdout) == bool(warning)
+    assert warning in done.stdout
+    assert open_source(tmp_path / "out").size == open_source(tmp_path / "in").size == 112
 
 
 def test_pack_resizes_when_asked_and_refuses_to_overwrite(make_folder, tmp_path, command):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from frfw.data.duplicates import near_duplicates, perceptual_hash, small_picture
 from frfw.data.survey import quick_check, survey
 from frfw.data.survey_report import draw_picture, report_lines
 from frfw.data.template import ARCFACE, face_offsets
+from frfw.training.preflight import images
 
 
 def test_survey_finds_what_is_wrong(make_folder):
@@ -48,8 +51,9 @@ def test_inspect_command(make_folder, tmp_path, command):
 
 
 def draw_face(at, shift=(0, 0), channels=(0, 1, 2), width=112):
-    """Skin with dark eyes and mouth on the template, moved by `shift`."""
+    """Skin with dark eyes and mouth on the template, moved by `shift` (None: anywhere)."""
     rng = np.random.default_rng(at)
+    shift = rng.integers(-40, 40, 2) if shift is None else shift
     face = np.full((112, 112, 3), (200, 150, 120), np.int64)
     face = np.clip(face + rng.integers(-40, 40, (14, 14, 3)).repeat(8, 0).repeat(8, 1), 0, 255)
     face = face.astype(np.uint8)
@@ -66,7 +70,7 @@ def inspected(tmp_path, command):
 
     def inspect(identities=3, spoil=lambda root: None, **how):
         root = tmp_path / "in"
-        for at in range(24):
+        for at in range(48):
             path = root / f"p{at % identities}" / f"{at}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode(draw_face(at, **how), ".png"))
@@ -77,14 +81,14 @@ def inspected(tmp_path, command):
 
 
 SPOILT = {
-    "not aligned": ({"shift": (30, 30)}, "the faces are hardly aligned"),
-    "another template": ({"shift": (0, 11)}, " px off the template: another alignment"),
+    "not aligned": ({"shift": None}, "the faces are hardly aligned"),
+    "another template": ({"shift": (0, 9)}, " px off the template: another alignment"),
     "BGR": ({"channels": (2, 1, 0)}, "red and blue look swapped"),
-    "not square": ({"width": 96}, "24 of 24 images are not square"),
+    "not square": ({"width": 96}, "48 of 48 images are not square"),
     "one identity": ({"identities": 1}, "one identity only"),
     "unreadable": (
         {"spoil": lambda root: (root / "p0" / "0.png").write_bytes(b"x")},
-        "1 of 24 images are unreadable (4.2%, more than the 1.0%",
+        "1 of 48 images are unreadable (2.1%, more than the 1.0%",
     ),
     "one picture under two names": (
         {"spoil": lambda root: (root / "p1" / "c.png").write_bytes(encode(draw_face(0), ".png"))},
@@ -126,10 +130,22 @@ def test_exit_0_on_faces_as_they_should_be(inspected):
     assert (done.returncode, "warning" in done.stdout) == (0, False), done.stderr
 
 
-def test_a_limit_that_is_none(make_folder, command):
-    done = command("inspect", make_folder([2, 2]), "--limit", "0")
-    assert done.returncode == 1
-    assert "error: cannot look at 0 images: give a limit of at least 1" in done.stderr
+def test_before_a_run_geometry_is_a_warning(tmp_path):
+    """Whoever wants other crops trains; swapped channels nobody wants."""
+    root, said = tmp_path / "in", []
+    for at in range(48):
+        path = root / f"p{at % 2}" / f"{at}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(draw_face(at, shift=None), ".png"))
+    trainer = SimpleNamespace(
+        config={"data": {"bad_limit": 0.01, "path": "x"}},
+        parts=SimpleNamespace(dataset=open_source(root)),
+        recorder=SimpleNamespace(message=said.append),
+    )
+    images(trainer)
+    assert any("hardly aligned" in line for line in said)
+    few = survey(open_source(root), 20)
+    assert (few.geometry, any("hardly aligned" in w for w in few.warnings)) == ([], True)
 
 
 def test_report_and_picture(make_folder, tmp_path):

@@ -1,4 +1,4 @@
-"""clean, bench, and what all tools have in common."""
+"""bench, and what all tools have in common."""
 
 from __future__ import annotations
 
@@ -6,88 +6,12 @@ import json
 import subprocess
 import sys
 
-import cv2
 import numpy as np
 import pytest
 
 from frfw.data import open_source
 from frfw.data.bench import bench, table
-from frfw.data.clean import Findings, embed_dataset, find_faults, write_patch
-from frfw.data.clean_picture import draw_worst, read_against
 from frfw.errors import FrfwError
-
-
-def test_clean_finds_planted_faults(make_folder, tmp_path):
-    rng = np.random.default_rng(1)
-    dataset = open_source(make_folder([6] * 5))
-    centres = np.linalg.qr(rng.standard_normal((32, 32)))[0][:5]
-    centres[4] = centres[3] + 0.05 * rng.standard_normal(32)
-    points = centres[dataset.labels] + 0.08 * rng.standard_normal((30, 32))
-    points[2] = centres[1]  # image 2 of identity 0 shows identity 1
-    points[10] = points[9] * 1.01
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    found = find_faults(points, dataset.labels, against=centres[2:3], duplicate=0.995)
-    assert [i for i, _ in found.outliers] == [2]
-    assert [(a, b) for a, b, _ in found.merges] == [(3, 4)]
-    assert [(i, j) for i, j, _ in found.duplicates] == [(10, 9)]
-    assert [(i, j) for i, _, j in found.overlaps] == [(2, 0)]
-    assert found.across == []  # 3 and 4 are one person: their twins are no other identity's
-    assert write_patch(dataset, found, tmp_path / "patch.csv") == 4
-    cleaned = open_source({"path": dataset.root, "patch": str(tmp_path / "patch.csv")})
-    assert cleaned.num_classes == 3
-    assert len(cleaned) == 30 - 2 - 6
-
-
-def test_the_same_picture_in_two_identities(make_folder, tmp_path):
-    rng = np.random.default_rng(1)
-    dataset = open_source(make_folder([6] * 4))
-    centres = np.linalg.qr(rng.standard_normal((32, 32)))[0][:4]
-    points = centres[dataset.labels] + 0.08 * rng.standard_normal((24, 32))
-    points[20] = points[3]  # image 3 of identity 0 lies among identity 3 as well
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    found = find_faults(points, dataset.labels, outlier=-1)
-    assert [(i, j) for i, j, _ in found.across] == [(20, 3)]  # dropped where it fits less well
-    assert write_patch(dataset, found, tmp_path / "patch.csv") == 1
-    cleaned = open_source({"path": dataset.root, "patch": str(tmp_path / "patch.csv")})
-    assert len(cleaned) == 23
-
-
-def test_the_picture_shows_every_kind_of_finding(make_folder, tmp_path):
-    dataset = open_source(make_folder([4] * 6))
-    against = np.full((3, 40, 40, 3), (250, 10, 10), np.uint8)
-    found = Findings(
-        outliers=[(i, 0.1) for i in range(9)],
-        merges=[(0, 1, 0.9)],
-        overlaps=[(2, 0.8, 1)],
-        across=[(5, 9, 0.99)],
-    )
-    draw_worst(dataset, found, tmp_path / "worst.png", rows=8, against=against)
-    sheet = cv2.imread(str(tmp_path / "worst.png"))[..., ::-1]
-    assert sheet.shape == (8 * 84, 6 * 84, 3)
-    row = sheet[2 * 84 : 3 * 84]  # outlier, merge, overlap, across, then outliers again
-    assert row[0, 40].tolist() == [60, 110, 220]
-    assert row[42, 42].tolist() == [250, 10, 10]
-
-
-def test_bad_evaluation_images_are_left_out_and_named(make_folder, tmp_path):
-    root = make_folder([2, 2])
-    (root / "id001" / "000.jpg").write_bytes(b"")
-    images, bad = read_against(root, 40)
-    assert images.shape == (3, 40, 40, 3)
-    assert len(bad) == 1
-    assert "image 2 of" in bad[0]
-    for path in root.rglob("*.jpg"):
-        path.write_bytes(b"")
-    with pytest.raises(FrfwError, match="no image of it can be read"):
-        read_against(root, 40)
-
-
-def test_embedding_a_set_with_a_bad_image(make_folder):
-    root = make_folder([3, 2])
-    (root / "id000" / "001.jpg").write_bytes(b"")
-    rows = embed_dataset(open_source(root), lambda x: x.reshape(len(x), -1)[:, :7] / 255, batch=2)
-    assert rows.shape == (5, 7)
-    assert (np.abs(rows).sum(1) > 0).tolist() == [True, False, True, True, True]
 
 
 def test_bench_names_a_bottleneck(make_records):
@@ -111,6 +35,30 @@ def test_bench_of_pngs_with_a_bad_one(make_folder):
 def test_help_and_unknown_tool(command):
     assert "pack ANY OUT" in command("--help").stdout
     assert command("shred").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pack X Y --size 0",
+        "pack X Y --quality 500",
+        "inspect X --limit 0",
+        "inspect X --bad-limit 7",
+        "bench X --batch 0",
+        "bench X --workers -1",
+        "pairs draw X Y.bin --pairs 0",
+    ],
+)
+def test_numbers_out_of_range(command, line):
+    done = command(*line.split())
+    assert done.returncode == 2
+    assert "is no " in done.stderr.splitlines()[-1]
+
+
+def test_a_picture_that_cannot_be_written_is_said_first(make_folder, command, tmp_path):
+    done = command("inspect", make_folder([2, 2]), "--picture", tmp_path / "none" / "x.png")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no such folder" in done.stderr
 
 
 def test_as_a_program(tmp_path):

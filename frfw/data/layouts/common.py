@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os  # os.path.isfile is False, not an error, where a name is too long or holds a NUL
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def collect(
     rows = list(rows)
     if not rows:
         raise FrfwError(f"{name}: the protocol lists no pair")
-    present = {file: file.is_file() for row in rows for file in row[:2]}
+    present = {file: os.path.isfile(file) for row in rows for file in row[:2]}
     missing = [str(file) for file, there in present.items() if not there]
     if missing and not skip_missing:
         raise FrfwError(f"{name}: {list_missing(missing, len(present))}")
@@ -138,7 +139,7 @@ def folder_with(folder: Path, names: Iterable[str]) -> Path:
     stems = [stem for name in names if (stem := _parts(name.rsplit(".", 1)[0]))]
     for places in ([folder], folder.glob("*/"), folder.glob("*/*/")):
         for place in sorted(p for p in places if p.is_dir()):
-            if any(with_suffix(place.joinpath(*stem)).is_file() for stem in stems):
+            if any(os.path.isfile(with_suffix(place.joinpath(*stem))) for stem in stems):
                 return place
     return folder
 
@@ -153,10 +154,10 @@ def number(text: str, where: str, low: int = 1) -> int:
 def with_suffix(stem: Path) -> Path:
     """Return the file `stem` with the image suffix that exists (.jpg where none does)."""
     jpg = stem.with_name(stem.name + ".jpg")
-    if jpg.is_file():
+    if os.path.isfile(jpg):
         return jpg
     for suffix in sorted(IMAGE_SUFFIXES):
         path = stem.with_name(stem.name + suffix)
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     return jpg

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from frfw.data.layouts.common import PairList, Row, beside, collect, number, read_lines, with_suffix
@@ -38,7 +39,7 @@ def read_lfw(
             f"{pairs} announces {folds} folds of {each} same and {each} different pairs, "
             f"{2 * folds * each} lines, but has {len(body)}"
         )
-    root = _people_folder(images, body[0][0])
+    root = _people_folder(images, (body[0] or [""])[0])
     rows = [_row(root, pairs, at, words, each) for at, words in enumerate(body)]
     return collect("lfw", rows, skip_missing=skip_missing)
 
@@ -72,8 +73,8 @@ def _people_folder(images: Path, person: str) -> Path:
     """Find the folder that holds `person`: `images` itself or one below it."""
     if not images.is_dir():
         raise FrfwError(f"{images} is not a folder")
-    if not (images / person).is_dir():
+    if not os.path.isdir(images / person):
         for folder in sorted(p for p in images.iterdir() if p.is_dir()):
-            if (folder / person).is_dir():
+            if os.path.isdir(folder / person):
                 return folder
     return images

@@ -61,7 +61,7 @@ def rasterise(
         below = side
         if len(chosen):
             parts.append(_test_boxes(mesh, chosen, side, size))
-    if not parts:
+    if not any(len(pixel) for pixel, *_ in parts):  # triangles may lie between pixel centres
         none = np.zeros(0, np.int32)
         return Fragments(none, none.reshape(0, 3), np.zeros((3, 0), np.float32), np.zeros(0))
     pixel, which, w1, w2 = (np.concatenate(column) for column in zip(*parts, strict=True))

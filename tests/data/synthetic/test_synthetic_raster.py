@@ -53,3 +53,9 @@ def test_nothing_in_sight():
     points = np.array([(-9, -9), (-8, -9), (-9, -8)], np.float32)
     seen = rasterise(points, np.zeros(3, np.float32), np.array([[0, 1, 2]]), np.zeros(1, bool), 8)
     assert len(seen.pixel) == 0
+
+
+def test_a_triangle_between_pixel_centres():
+    points = np.array([(3.6, 3.6), (4.4, 3.6), (3.6, 4.4)], np.float32)
+    seen = rasterise(points, np.zeros(3, np.float32), np.array([[0, 1, 2]]), np.ones(1, bool), 8)
+    assert len(seen.pixel) == 0
