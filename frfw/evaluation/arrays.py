@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +10,19 @@ from numpy.typing import NDArray
 
 from frfw.errors import FrfwError
 
-# What NumPy raises on a file that is cut off, empty, scribbled over, or of another kind.
-DAMAGED = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
-
 
 def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
     """Read all arrays of an `.npz`; FrfwError when it is missing, damaged or holds objects."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+            arrays = {key: file[key] for key in file.files}
     except FileNotFoundError as error:
         raise FrfwError(f"{path} is missing") from error
-    except (*DAMAGED, AttributeError) as error:  # a lone .npy has no files
+    except Exception as error:  # a damaged archive raises nearly anything in there
         raise FrfwError(f"{path} is no .npz of plain arrays: {error or 'it is cut off'}") from error
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise FrfwError(f"{path} is no .npz of plain arrays: it holds other files")
+    return arrays
 
 
 def first_equal(rows: NDArray[Any]) -> NDArray[np.int64]:

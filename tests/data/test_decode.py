@@ -39,6 +39,7 @@ def swap(data: bytes, old: bytes, new: bytes) -> bytes:
 DAMAGED = {
     "cut off, end marker put back": PLAIN[:HALF] + b"\xff\xd9",
     "cut off": PLAIN[:HALF],
+    "cut off in its frame header": PLAIN[: PLAIN.find(b"\xff\xc0") + 5] + b"\xff\xda",
     "a hole": PLAIN[:HALF] + PLAIN[HALF + 300 :],
     "overwritten": PLAIN[:HALF] + b"\x55" * 300 + PLAIN[HALF + 300 :],
     "a progressive one cut off": PROGRESSIVE[: len(PROGRESSIVE) // 2] + b"\xff\xd9",
