@@ -18,7 +18,7 @@ class Progress:
 
     Args:
         total: optimizer steps of the whole run.
-        start: step the run continues from; the time left is reckoned from the steps since.
+        start: step the run continues from.
         log: called as `log(text, console=bool)` with plain lines (`Tracker.message`).
         stream: where the bar is drawn if it is a terminal; standard error by default.
         enabled: False on every rank but 0.
@@ -35,7 +35,7 @@ class Progress:
     ) -> None:
         self.total, self.start, self.step = total, start, start
         self._log, self._every, self._enabled = log, line_every, enabled
-        self._begin = time.monotonic()
+        self._first: tuple[int, float] | None = None  # the first step done here, and when
         self._last_line = -float("inf")
         stream = stream or sys.stderr
         self._bar = None
@@ -59,6 +59,8 @@ class Progress:
             if shown:
                 self._bar.set_postfix_str(_numbers(shown), refresh=False)
         self.step = step
+        if self._first is None:
+            self._first = step, time.monotonic()
         if shown and self._log is not None:
             now = time.monotonic()
             due = now - self._last_line >= self._every or step >= self.total
@@ -69,16 +71,21 @@ class Progress:
 
     def line(self, shown: Mapping[str, float]) -> str:
         """Say the progress in one line: `step 40/200  loss 12.3  ...  0:12 left`."""
-        left = "done" if self.step >= self.total else f"{clock(self.seconds_left())} left"
-        width = len(str(self.total))
-        return f"step {self.step:>{width}}/{self.total}  {_numbers(shown)}  {left}"
+        seconds, width = self.seconds_left(), len(str(self.total))
+        left = "  done" if self.step >= self.total else f"  {clock(seconds)} left"
+        if seconds == float("inf") and self.step < self.total:
+            left = ""
+        return f"step {self.step:>{width}}/{self.total}  {_numbers(shown)}{left}"
 
     def seconds_left(self) -> float:
-        """Reckon the seconds left from the mean speed since the start."""
-        done = self.step - self.start
-        if done <= 0:
+        """Reckon the seconds left from the mean speed since the first step, infinite before.
+
+        The first step does not count: it waits for loaders, compilers and a first evaluation.
+        """
+        first, begin = self._first or (self.step, 0.0)
+        if self.step <= first:
             return float("inf")
-        return (time.monotonic() - self._begin) / done * max(self.total - self.step, 0)
+        return (time.monotonic() - begin) / (self.step - first) * max(self.total - self.step, 0)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -39,14 +39,18 @@ def test_bar_on_a_terminal_and_lines_in_the_file():
     assert said == [False] * 4
 
 
-def test_time_left_counts_from_the_resumed_step(monkeypatch):
+def test_time_left_counts_from_the_first_step_done_here(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("frfw.tracking.progress.time.monotonic", lambda: now[0])
     progress = Progress(200, start=100, stream=io.StringIO())
     assert progress.seconds_left() == float("inf")
-    now[0] = 50.0
+    now[0] = 30.0  # of which the first step is a small part
+    progress.update(101)
+    assert progress.seconds_left() == float("inf")
+    assert progress.line({"loss": 1.0}).endswith("loss 1")
+    now[0] = 54.5
     progress.update(150)
-    assert progress.seconds_left() == pytest.approx(50.0)
+    assert progress.seconds_left() == pytest.approx(25.0)
 
 
 @pytest.mark.parametrize(
