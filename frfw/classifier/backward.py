@@ -25,13 +25,15 @@ class BackwardPass:
         # averaged over processes afterwards, with the backbone's; a shard's own is final.
         share = 1 / sweep.exchange.world if sweep.spread else 1.0
         self.share, self.of_lse = share, of_lse
-        self.of_target = torch.where(sweep.local >= 0, of_cosine, 0.0)
+        self.of_target = of_cosine
+        if sweep.spread:
+            self.of_target = torch.where(sweep.local >= 0, of_cosine, 0.0)
         if sweep.target_inverse is not None:
             self.of_target = self.of_target * sweep.target_inverse
         self.update = self.head.fused
         if self.update is not None:  # a batch that is not finite must not move the weight
             self.finite = torch.isfinite(of_cosine.sum() + of_lse.sum() + sweep.x.sum())
-        self.of_x = torch.zeros_like(sweep.x)
+        self.of_x = self.of_target[:, None] * sweep.target_weight
         wanted = self.head.weight.requires_grad
         self.of_weight = self.of_bias = None
         if wanted and self.update is None:
@@ -40,13 +42,15 @@ class BackwardPass:
         if wanted and sweep.linear:
             self.of_bias = sweep.x.new_empty(sweep.classes)
         self.wanted = wanted
+        if wanted:  # what each sample says of its own centre
+            pull = self.of_target * share if share != 1.0 else self.of_target
+            self.pull = sweep.x * pull[:, None]
 
     def run(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return gradients of x (this process's rows), weight and bias (None: not wanted)."""
         for tile in self.sweep.tiling:
             self._tile(tile)
         self.sweep.kept = None
-        self.of_x.addcmul_(self.of_target[:, None], self.sweep.target_weight)
         weight = self.of_weight
         if weight is not None and self.sweep.active is not None:
             shape = self.head.weight.shape
@@ -62,7 +66,8 @@ class BackwardPass:
             return
         # In half precision small numbers are lost: the largest factor is put back afterwards.
         unit = row.abs().max().clamp_min(torch.finfo(row.dtype).tiny) if rounds else 1.0
-        x = sweep.products.operand(sweep.x * (row * (self.share / unit)))
+        factor = row * (self.share / unit) if rounds or self.share != 1.0 else row
+        x = sweep.products.operand(sweep.x * factor)
         low, high = (edge * sweep.centres for edge in (tile.start, tile.stop))
         out = None if self.of_weight is None else self.of_weight[low:high]
         gradient = sweep.products.mm(g.T, x, out=out)
@@ -107,7 +112,8 @@ class BackwardPass:
         """Add what the samples whose class is in this tile say of their own centre."""
         if len(tile.samples) == 0:
             return
-        sweep = self.sweep
-        rows = tile.targets * sweep.centres + sweep.target_best[tile.samples]
-        pull = self.of_target[tile.samples] * self.share
-        gradient.index_add_(0, rows, sweep.x[tile.samples] * pull[:, None])
+        rows, pull = self.sweep.target_row, self.pull
+        if not self.sweep.tiling.single:
+            rows = rows[tile.samples] - tile.start * self.sweep.centres
+            pull = pull[tile.samples]
+        gradient.index_add_(0, rows, pull)

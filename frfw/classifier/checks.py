@@ -29,8 +29,10 @@ def agree(
     """
     verdict = _inspect(embeddings, labels, dim, classes, finite)
     size = len(labels) if labels.ndim else 0
-    told = torch.tensor([size, *verdict], dtype=torch.int64, device=embeddings.device)
-    heard = exchange.stack(told).tolist() if exchange.world > 1 else [[size, *verdict]]
+    heard = [[size, *verdict]]
+    if exchange.world > 1:
+        told = torch.tensor(heard[0], dtype=torch.int64, device=embeddings.device)
+        heard = exchange.stack(told).tolist()
     for rank, (_, kind, position, value) in enumerate(heard):
         if kind != _FINE:
             where = f" (process {rank} of {exchange.world})" if exchange.world > 1 else ""
@@ -51,14 +53,16 @@ def _inspect(
     if not embeddings.is_floating_point() or labels.dtype != torch.int64:
         return _DTYPE, int(not embeddings.is_floating_point()), 0
     outside = (labels < 0) | (labels >= classes)
-    poisoned = embeddings.detach().isnan().any(1) if finite else outside
+    # A row's sum is NaN if a number is; it may also be where there are infinities only.
+    suspect = embeddings.detach().sum(1).isnan() if finite else outside
     # One wait for the device, for both questions.
-    if len(labels) == 0 or not bool((outside | poisoned).any()):
+    if len(labels) == 0 or not bool((outside | suspect).any()):
         return _FINE, 0, 0
     if bool(outside.any()):
         first = int(outside.int().argmax())
         return _RANGE, first, int(labels[first])
-    return _NAN, int(poisoned.int().argmax()), 0
+    poisoned = embeddings.detach().isnan().any(1)
+    return (_NAN, int(poisoned.int().argmax()), 0) if bool(poisoned.any()) else (_FINE, 0, 0)
 
 
 def _complaint(kind: int, position: int, value: int, dim: int, classes: int) -> str:

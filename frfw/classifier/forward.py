@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from frfw.classifier.tiles import Tile
@@ -24,18 +23,19 @@ class ForwardPass:
         self.sweep = sweep
         self.keep = sweep.plan.keep and sweep.needs_gradient
         sweep.kept = [] if self.keep else None
-        sweep.largest = sweep.x.new_empty(sweep.tiling.count, len(sweep.x))
+        sweep.largest = []
 
-    def run(self) -> tuple[Tensor, Tensor | None]:
-        """(tiles, B) sums of e^{s (N - the largest)}, and of that times N if they are wanted."""
+    def run(self) -> tuple[list[Tensor], list[Tensor]]:
+        """(B,) sums of e^{s (N - the largest)} of each tile, and of that times N if wanted."""
         sweep = self.sweep
-        sums = torch.empty_like(sweep.largest)
-        totals = torch.empty_like(sums) if sweep.rows.total else None
+        sums: list[Tensor] = []
+        totals: list[Tensor] = []
         for tile in sweep.tiling:
             largest, total, with_n, factors = self._compiled(tile) or self._plain(tile)
-            sweep.largest[tile.index], sums[tile.index] = largest, total
-            if totals is not None:
-                totals[tile.index] = with_n
+            sweep.largest.append(largest)
+            sums.append(total)
+            if with_n is not None:
+                totals.append(with_n)
             if self.keep:
                 sweep.kept.append(factors)
         return sums, totals

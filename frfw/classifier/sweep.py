@@ -52,11 +52,13 @@ class TileSweep:
             head.settings.memory_budget,
             head.kernels.compiled,
         )
-        self.plan, self.tiling = plan, Tiling(plan, self.classes, self.local)
+        self.plan = plan
+        self.tiling = Tiling(plan, self.classes, self.local, everywhere=not self.spread)
         wanted = any(t.requires_grad for t in (x, head.weight))
         self.needs_gradient = wanted and torch.is_grad_enabled()
         self.of_lse: Tensor | None = None
         self.kept: list[Tensor] | None = None  # each tile's factors, from forward to backward
+        self.largest: list[Tensor] = []  # (B,) of each tile, the largest N
         self.inverse = None if self.linear else self.x.new_empty(self.classes * self.centres)
         self._scratch: Tensor | None = None
 
@@ -75,11 +77,11 @@ class TileSweep:
     def _positions(self, labels: Tensor) -> Tensor:
         """Where each sample's class is among those computed here, or -1."""
         start, stop = self.head.class_range
-        here = (labels >= start) & (labels < stop)
-        local = torch.where(here, labels - start, 0)
+        here = (labels >= start) & (labels < stop) if self.spread else None
+        local = labels if here is None else torch.where(here, labels - start, 0)
         if self.active is not None:
             local = torch.searchsorted(self.active.classes, local)
-        return torch.where(here, local, -1)
+        return local if here is None else torch.where(here, local, -1)
 
     # Weights and cosines of a tile
 
@@ -133,10 +135,10 @@ class TileSweep:
 
     def target_cosines(self) -> Tensor:
         """(B,) cosine of this process's samples to their own centres, in full precision."""
-        place = self.local.clamp_min(0)
+        place = self.local.clamp_min(0) if self.spread else self.local
         held = place if self.active is None else self.active.classes[place]
         if self.centres == 1:
-            centres, best = self.weight[held], torch.zeros_like(held)  # (B, D)
+            best, centres = None, self.weight.index_select(0, held)  # (B, D)
             cos, inverse = self._own_cosine(self.x, centres, held)
         else:
             rows = held[:, None] * self.centres + torch.arange(self.centres, device=held.device)
@@ -146,7 +148,8 @@ class TileSweep:
             pick = torch.arange(len(best), device=best.device)
             centres = every[pick, best]
             inverse = None if inverse is None else inverse[pick, best]
-        self.target_weight, self.target_inverse, self.target_best = centres, inverse, best
+        self.target_weight, self.target_inverse = centres, inverse
+        self.target_row = self.local if best is None else self.local * self.centres + best
         return self.total_own(torch.where(self.local >= 0, cos, 0.0)) if self.spread else cos
 
     def _own_cosine(self, x: Tensor, centres: Tensor, held: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -173,17 +176,18 @@ class TileSweep:
         self.seen = seen
         # Compiled loops do everything but sub-centres and the gradient of a scale.
         self.fuses = self.head.kernels.compiled and self.centres == 1 and not differentiable
-        self.columns = self.local.int()
-        self._state = {name: b.clone() for name, b in self.formula.named_buffers()}
+        self.columns = self.local.int()[:, None]
 
     def log_sum_exp(self) -> Tensor:
         """(B,) of this process's rows: log of the sum over the other classes of e^{s N_j}."""
         sums, totals = ForwardPass(self).run()
+        if self.kept is None:  # backward calls the formula again
+            self._state = {name: b.clone() for name, b in self.formula.named_buffers()}
         return self._join(sums, totals)
 
     def entries(self, tile: Tile, raw: Tensor, inverse: Tensor | None) -> Entries:
         """What a compiled kernel needs of a tile."""
-        column = (self.columns - tile.start)[:, None]
+        column = self.columns - tile.start if tile.start else self.columns
         given = None if self.products.rounds else inverse
         return Entries(raw, given, column, self.rows.threshold, self.rows.scale)
 
@@ -236,14 +240,15 @@ class TileSweep:
             out *= inverse
         return out
 
-    def _join(self, sums: Tensor, totals: Tensor | None) -> Tensor:
+    def _join(self, sums: list[Tensor], totals: list[Tensor]) -> Tensor:
         """Log-sum-exp over tiles, then over processes."""
         scale = self.rows.scale
-        shift = self.largest * (scale[:, 0] if isinstance(scale, Tensor) else scale)
-        self.lse = torch.logsumexp(sums.log() + shift, 0)
+        shift = torch.stack(self.largest) * (scale[:, 0] if isinstance(scale, Tensor) else scale)
+        each = torch.stack(sums).log_().add_(shift)
+        self.lse = torch.logsumexp(each, 0) if len(each) > 1 else each[0]
         mean = None
-        if totals is not None:
-            mean = (totals * (shift - self.lse).clamp_max(1.0).exp()).sum(0)
+        if totals:
+            mean = (torch.stack(totals) * (shift - self.lse).clamp_max(1.0).exp()).sum(0)
         if self.spread:
             each = self.exchange.stack(self.lse)
             lse = torch.logsumexp(each, 0)
@@ -251,7 +256,7 @@ class TileSweep:
                 mean = self.exchange.sum_(mean * (self.lse - lse).clamp_max(1.0).exp())
             self.lse = lse
         self.mean_n = None if mean is None else self.own(mean)
-        return self.own(self.lse).clone()
+        return self.own(self.lse).detach()  # another tensor than the one that is kept here
 
     def scale_gradient(self, of_lse: Tensor) -> Tensor | None:
         """(B,) gradient of the scale: that of the log-sum-exp times the expected N."""
@@ -262,7 +267,7 @@ class TileSweep:
     def backward(self, of_cosine: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Gradients of x (this process's rows), weight and bias."""
         of_lse = torch.zeros_like(of_cosine) if self.of_lse is None else self.of_lse
-        with self._forward_state():
+        with self._forward_state() if self.kept is None else contextlib.nullcontext():
             return BackwardPass(self, self.gather(of_cosine), self.gather(of_lse)).run()
 
     @contextlib.contextmanager

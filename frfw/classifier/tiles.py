@@ -130,19 +130,28 @@ class Tiling:
         plan: sizes.
         classes: classes computed here.
         local: (B,) position of each sample's class among them; -1: on another process.
+        everywhere: none is on another process.
+
+    Attributes:
+        single: one tile holds all classes, and the targets of all samples in their order.
     """
 
-    def __init__(self, plan: TilePlan, classes: int, local: Tensor) -> None:
+    def __init__(self, plan: TilePlan, classes: int, local: Tensor, everywhere: bool) -> None:
         self.plan, self.classes = plan, classes
         self.count = -(-classes // plan.classes)
         self.batch = len(local)
         self.row_blocks = -(-self.batch // plan.rows)
+        self.single = everywhere and self.count == 1
         row = torch.arange(self.batch, device=local.device)
+        if self.single:
+            self.edges = [*range(0, self.batch, plan.rows), self.batch]
+            self.order, self.local = row, local
+            return
         cell = (local // plan.classes) * self.row_blocks + row // plan.rows
         cell, order = torch.sort(torch.where(local >= 0, cell, self.count * self.row_blocks))
         edges = torch.arange(self.count * self.row_blocks + 1, device=local.device)
         # The only wait for the device: where each block's targets begin.
-        self.edges: list[int] = torch.searchsorted(cell, edges).tolist()
+        self.edges = torch.searchsorted(cell, edges).tolist()
         self.order, self.local = order, local[order]
 
     def __iter__(self) -> Iterator[Tile]:
@@ -151,8 +160,10 @@ class Tiling:
             stop = min(start + self.plan.classes, self.classes)
             low = self.edges[index * self.row_blocks]
             high = self.edges[(index + 1) * self.row_blocks]
-            targets = self.local[low:high] - start if high > low else self.local[low:high]
-            yield Tile(index, start, stop, self.order[low:high], targets)
+            samples, targets = self.order, self.local
+            if not self.single:
+                samples, targets = samples[low:high], targets[low:high] - start
+            yield Tile(index, start, stop, samples, targets)
 
     def blocks(self, tile: Tile) -> Iterator[Block]:
         """The blocks of rows of a tile."""

@@ -28,7 +28,7 @@ class _UnitLength(torch.autograd.Function):
     def forward(ctx, x: Tensor) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         norm = torch.linalg.vector_norm(x, dim=1)
-        inverse = torch.where(norm < _ZERO, 0, norm.reciprocal())[:, None]
+        inverse = norm.reciprocal().masked_fill_(norm < _ZERO, 0)[:, None]
         unit = x * inverse
         ctx.save_for_backward(unit, inverse)
         return unit, norm

@@ -11,11 +11,10 @@ from torch import Tensor
 def sine(cos: Tensor) -> Tensor:
     """Return sin θ for θ in [0, π], any shape; its gradient at |cos| >= 1 is 0 instead of infinite.
 
-    Rounding can push a cosine slightly outside [-1, 1]; the sine is 0 there.
+    Rounding can push a cosine slightly outside [-1, 1]; the sine is 0 there (1e-19 in float32: the
+    smallest square whose root has a finite gradient).
     """
-    square = 1 - cos * cos
-    inside = square > 0
-    return torch.where(inside, torch.sqrt(torch.where(inside, square, 1)), 0)
+    return (1 - cos * cos).clamp_min(torch.finfo(cos.dtype).tiny).sqrt()
 
 
 def angle(cos: Tensor) -> Tensor:

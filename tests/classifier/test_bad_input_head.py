@@ -33,6 +33,16 @@ def test_batch(mode, x, y, message):
     assert head.formula.t.item() == 0  # nothing moved
 
 
+def test_infinities_whose_sum_is_nan_are_not_called_nan():
+    head = frfw.create_classifier("arcface", 8, 20)
+    x = X.clone()
+    x[0, :2] = torch.tensor([float("inf"), -float("inf")])
+    head(x, torch.arange(4))
+    x[2, 0] = float("nan")
+    with pytest.raises(FrfwError, match="position 2 of the batch is NaN"):
+        head(x, torch.arange(4))
+
+
 def test_nan_passes_where_a_gradient_scaler_deals_with_it():
     head = frfw.create_classifier("arcface", 8, 20)
     head.check_finite = False
