@@ -23,21 +23,25 @@ class ForwardPass:
         self.sweep = sweep
         self.keep = sweep.plan.keep and sweep.needs_gradient
         sweep.kept = [] if self.keep else None
-        sweep.largest = []
 
-    def run(self) -> tuple[list[Tensor], list[Tensor]]:
-        """(B,) sums of e^{s (N - the largest)} of each tile, and of that times N if wanted."""
-        sweep = self.sweep
-        sums: list[Tensor] = []
-        totals: list[Tensor] = []
+    def run(self) -> tuple[Tensor, Tensor | None]:
+        """(tiles, B) sums of e^{s (N - the largest)}, and of that times N if they are wanted."""
+        sweep, count = self.sweep, self.sweep.tiling.count
+        rows: list[Tensor | None] = [None, None, None]
         for tile in sweep.tiling:
-            largest, total, with_n, factors = self._compiled(tile) or self._plain(tile)
-            sweep.largest.append(largest)
-            sums.append(total)
-            if with_n is not None:
-                totals.append(with_n)
+            *found, factors = self._compiled(tile) or self._plain(tile)
             if self.keep:
                 sweep.kept.append(factors)
+            for place, row in enumerate(found):
+                if count == 1 or row is None:
+                    rows[place] = row if row is None else row[None]
+                    continue
+                # One tensor for all tiles: small ones of their own, between a tile's large passing
+                # ones, would keep the allocator from using that memory again for the next tile.
+                if rows[place] is None:
+                    rows[place] = row.new_empty(count, len(row))
+                rows[place][tile.index] = row
+        sweep.largest, sums, totals = rows
         return sums, totals
 
     def _compiled(self, tile: Tile) -> tuple[Tensor, Tensor, None, Tensor | None] | None:

@@ -58,7 +58,6 @@ class TileSweep:
         self.needs_gradient = wanted and torch.is_grad_enabled()
         self.of_lse: Tensor | None = None
         self.kept: list[Tensor] | None = None  # each tile's factors, from forward to backward
-        self.largest: list[Tensor] = []  # (B,) of each tile, the largest N
         self.inverse = None if self.linear else self.x.new_empty(self.classes * self.centres)
         self._scratch: Tensor | None = None
 
@@ -240,15 +239,15 @@ class TileSweep:
             out *= inverse
         return out
 
-    def _join(self, sums: list[Tensor], totals: list[Tensor]) -> Tensor:
+    def _join(self, sums: Tensor, totals: Tensor | None) -> Tensor:
         """Log-sum-exp over tiles, then over processes."""
         scale = self.rows.scale
-        shift = torch.stack(self.largest) * (scale[:, 0] if isinstance(scale, Tensor) else scale)
-        each = torch.stack(sums).log_().add_(shift)
+        shift = self.largest * (scale[:, 0] if isinstance(scale, Tensor) else scale)
+        each = sums.log().add_(shift)
         self.lse = torch.logsumexp(each, 0) if len(each) > 1 else each[0]
         mean = None
-        if totals:
-            mean = (torch.stack(totals) * (shift - self.lse).clamp_max(1.0).exp()).sum(0)
+        if totals is not None:
+            mean = (totals * (shift - self.lse).clamp_max(1.0).exp()).sum(0)
         if self.spread:
             each = self.exchange.stack(self.lse)
             lse = torch.logsumexp(each, 0)
