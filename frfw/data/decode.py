@@ -48,7 +48,6 @@ def decode_into(data: bytes, out: np.ndarray) -> None:
         BadImage: as `decode`.
     """
     if is_jpeg(data) and (out.shape == baseline_shape(data) or out.shape == plain_shape(data)):
-        _refuse_cut_off(data)
         if _simplejpeg(data, out) is not None:
             return
     out[...] = decode(data, len(out))
@@ -98,6 +97,7 @@ def _simplejpeg(data: bytes, out: np.ndarray) -> np.ndarray | None:
 def _refuse_damage(error: ValueError, data: bytes) -> None:
     if isinstance(error, BadImage):
         raise error
+    _refuse_cut_off(data)
     if loses_pixels(str(error), data):
         raise BadImage(f"the JPEG is damaged: {error}") from error
 

@@ -14,6 +14,7 @@ _THREE_COLOURS = ("YCbCr", "Gray", "RGB")  # those that libjpeg turns into RGB
 _DAMAGE = re.compile(r"premature end|bad (Huffman|arithmetic) code|found marker", re.IGNORECASE)
 _JUNK = re.compile(r"(\d+) extraneous bytes before marker 0x(\w+)")
 _FEW = 4  # stray bytes at the end of a scan, as some cameras write them
+_seen = b"no header yet", (0, 0, 0)  # a header and the shape that it states
 
 
 def is_jpeg(data: bytes) -> bool:
@@ -30,12 +31,21 @@ def is_cut_off(data: bytes) -> bool:
 
 
 def baseline_shape(data: bytes) -> tuple[int, int, int] | None:
-    """What `plain_shape` says of most files, in a tenth of the time; a guess for the others."""
+    """What `plain_shape` says of most files, in a tenth of the time; a guess for the others.
+
+    The files of one writer begin alike, up to the scan: the last header is remembered.
+    """
+    global _seen
+    header, shape = _seen
+    if data.startswith(header):
+        return shape
     scan = data.find(_SCAN)
     at = data.find(_BASELINE, 2, scan)
     if at < 0 or at + 9 > scan or data[at + 9] not in (1, 3) or data.find(b"Exif", 0, scan) >= 0:
         return None
-    return data[at + 5] << 8 | data[at + 6], data[at + 7] << 8 | data[at + 8], 3
+    shape = data[at + 5] << 8 | data[at + 6], data[at + 7] << 8 | data[at + 8], 3
+    _seen = data[: scan + 2], shape
+    return shape
 
 
 def plain_shape(data: bytes) -> tuple[int, int, int] | None:

@@ -110,13 +110,14 @@ class Fetcher:
         # An image that comes twice in an epoch gets its randomness from its place instead.
         keys = sample_keys(self.seed, request.epochs, request.places if self.repeats else chosen)
         plan = None if self.augment is None else self.augment.plan(keys, dataset.size)
+        touched = None if plan is None else (plan.flip | ~plan.plain).tolist()
         for row, (index, key, image) in enumerate(zip(chosen.tolist(), keys.tolist(), pixels)):
             try:
                 dataset.load(index, image)
             except BadImage as error:
                 bad.append((index, str(error)))
                 chosen[row] = self._replace(index, key, image, bad)
-            if plan is not None:
+            if touched is not None and touched[row]:
                 self.augment.apply(image, plan, row, image)
         numbers[0], numbers[1], numbers[2] = dataset.labels[chosen], chosen, keys.view(np.int64)
         return bad
