@@ -60,10 +60,14 @@ class Dataset:
         except BadImage as error:
             raise BadImage(f"{self.locate(index)}: {error}") from error
 
-    def load(self, index: int, out: np.ndarray) -> None:
-        """Write image `index` to `out`, uint8 (size, size, 3) contiguous; raises BadImage."""
+    def load(self, index: int, out: np.ndarray, data: bytes | None = None) -> None:
+        """Write image `index` to `out`, uint8 (size, size, 3) contiguous; raises BadImage.
+
+        Args:
+            data: what `read` returned for it, if that was done before.
+        """
         try:
-            decode_into(self.read(index), out)
+            decode_into(self.read(index) if data is None else data, out)
         except BadImage as error:
             raise BadImage(f"{self.locate(index)}: {error}") from error
 

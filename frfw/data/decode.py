@@ -47,10 +47,9 @@ def decode_into(data: bytes, out: np.ndarray) -> None:
     Raises:
         BadImage: as `decode`.
     """
-    if is_jpeg(data) and (out.shape == baseline_shape(data) or out.shape == plain_shape(data)):
-        if _simplejpeg(data, out) is not None:
-            return
-    out[...] = decode(data, len(out))
+    fits = is_jpeg(data) and (out.shape == baseline_shape(data) or out.shape == plain_shape(data))
+    if not fits or _simplejpeg(data, out) is None:
+        out[...] = decode(data, len(out))
 
 
 def _refuse_cut_off(data: bytes) -> None:

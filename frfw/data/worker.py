@@ -110,17 +110,26 @@ class Fetcher:
         # An image that comes twice in an epoch gets its randomness from its place instead.
         keys = sample_keys(self.seed, request.epochs, request.places if self.repeats else chosen)
         plan = None if self.augment is None else self.augment.plan(keys, dataset.size)
-        touched = None if plan is None else (plan.flip | ~plan.plain).tolist()
-        for row, (index, key, image) in enumerate(zip(chosen.tolist(), keys.tolist(), pixels)):
+        # One thing after another for the whole batch: its code stays in the processor's cache.
+        encoded = [self._read(index) for index in chosen.tolist()]
+        for row, (index, data, image) in enumerate(zip(chosen.tolist(), encoded, pixels)):
             try:
-                dataset.load(index, image)
+                dataset.load(index, image, data)
             except BadImage as error:
                 bad.append((index, str(error)))
-                chosen[row] = self._replace(index, key, image, bad)
-            if touched is not None and touched[row]:
-                self.augment.apply(image, plan, row, image)
+                chosen[row] = self._replace(index, int(keys[row]), image, bad)
+        if plan is not None:
+            for row in np.flatnonzero(plan.flip | ~plan.plain).tolist():
+                self.augment.apply(pixels[row], plan, row, pixels[row])
         numbers[0], numbers[1], numbers[2] = dataset.labels[chosen], chosen, keys.view(np.int64)
         return bad
+
+    def _read(self, index: int) -> bytes | None:
+        """The image's bytes, or None where loading it will say what is wrong."""
+        try:
+            return self.dataset.read(index)
+        except BadImage:
+            return None
 
     def _replace(self, index: int, key: int, image: np.ndarray, bad: list[tuple[int, str]]) -> int:
         """Load to `image` what stands in for `index`, which depends on nothing but the key."""
