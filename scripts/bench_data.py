@@ -2,16 +2,20 @@
 
     python scripts/bench_data.py DATA [--images 4000]
 
-DATA is any source of frfw. torchcodec is measured where it is installed.
+DATA is any source of frfw. torchcodec is measured where it is installed. In this process decoders
+and loaders take turns batch by batch, so that what else the machine does hits all alike; a loader
+with workers is measured alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import itertools
+import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -19,14 +23,15 @@ import torch
 
 from frfw.data import create_augment, create_order, make_loader, open_source
 from frfw.data.decoders import candidates
+from frfw.data.loader import Loader
 
 clock = time.perf_counter
 cv2.setNumThreads(0)
 torch.set_num_threads(1)
 
 
-def usual(dataset, indices: np.ndarray, batch: int, workers: int) -> float:
-    """images/s of the usual pipeline: PIL, random flip, ToTensor, Normalize for each sample."""
+def usual(dataset, indices: np.ndarray, batch: int, workers: int) -> Iterator[object]:
+    """Batches of the usual pipeline: PIL, random flip, ToTensor, Normalize for each sample."""
     from PIL import Image
     from torch.utils.data import DataLoader
     from torchvision import transforms
@@ -47,32 +52,53 @@ def usual(dataset, indices: np.ndarray, batch: int, workers: int) -> float:
             image = Image.open(io.BytesIO(dataset.read(int(indices[i])))).convert("RGB")
             return change(image), int(dataset.labels[indices[i]])
 
-    iterator = iter(DataLoader(Usual(), batch, num_workers=workers))
-    return timed(lambda: next(iterator), len(indices) // batch - 2, batch)
+    return iter(DataLoader(Usual(), batch, num_workers=workers))
 
 
-def ours(dataset, preset: str, images: int, batch: int, workers: int) -> float:
-    """images/s of frfw's loader."""
+def ours(dataset, preset: str, images: int, batch: int, workers: int) -> Loader:
+    """frfw's loader."""
     steps = images // batch
     order = create_order("shuffled", dataset.labels)
     options = {"augment": create_augment(preset), "workers": workers, "steps": steps}
-    loader = make_loader(dataset, order, global_batch=batch, micro_batch=batch, **options)
-    rate = timed(lambda: next(loader), steps - 2, batch)
-    loader.close()
-    return rate
+    return make_loader(dataset, order, global_batch=batch, micro_batch=batch, **options)
 
 
-def timed(work: Callable[[], object], times: int, each: int) -> float:
-    """images/s over `times` calls after one that does not count."""
-    work()
+def in_turn(cases: dict[str, Callable[[], object]], times: int) -> dict[str, list[float]]:
+    """Seconds of `times` calls of each case, each time in another order; a first does not count."""
+    found: dict[str, list[float]] = {name: [] for name in cases}
+    for call in cases.values():
+        call()
+    order = random.Random(0)
+    for _ in range(times):
+        for name, call in order.sample(list(cases.items()), len(cases)):
+            started = clock()
+            call()
+            found[name].append(clock() - started)
+    return found
+
+
+def decoding(decoder: Callable[[bytes], object], encoded: list[bytes], batch: int):
+    """A call that decodes the next `batch` images."""
+    images = itertools.cycle(encoded)
+
+    def call() -> None:
+        for data in itertools.islice(images, batch):
+            decoder(data)
+
+    return call
+
+
+def alone(batches: Iterator[object], times: int) -> list[float]:
+    """Mean seconds a batch over `times` of them, after one that does not count."""
+    next(batches)
     started = clock()
     for _ in range(times):
-        work()
-    return times * each / (clock() - started)
+        next(batches)
+    return [(clock() - started) / times]
 
 
 def main() -> None:
-    """Measure three rounds in turn; print medians and ratios."""
+    """Measure some rounds; print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data")
     parser.add_argument("--images", type=int, default=4000)
@@ -91,24 +117,36 @@ def main() -> None:
     dataset = open_source(a.data)
     indices = np.resize(create_order("shuffled", dataset.labels).order(0), a.images)
     encoded = [dataset.read(int(i)) for i in indices]
-    rates: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}
+    steps = a.images // a.batch
     decoders, missing = candidates(dataset.size)
     for name, reason in missing.items():
         print(f"{name}: {reason}")
     for _ in range(a.rounds):
-        for name, function in decoders.items():
-            source = iter(encoded)
-            rate = timed(lambda f=function, s=source: f(next(s)), len(encoded) - 1, 1)
-            rates.setdefault(f"decode, {name}", []).append(rate)
+        cases = {f"decode, {n}": decoding(f, encoded, a.batch) for n, f in decoders.items()}
+        found = {} if 0 in a.workers else in_turn(cases, steps - 2)
         for workers in a.workers:
-            for preset in ("flip", "standard", "degraded"):
-                rate = ours(dataset, preset, a.images, a.batch, workers)
-                rates.setdefault(f"loader, {preset}, {workers} workers", []).append(rate)
-            rate = usual(dataset, indices, a.batch, workers)
-            rates.setdefault(f"usual PIL pipeline, flip, {workers} workers", []).append(rate)
-    found = {name: statistics.median(values) for name, values in rates.items()}
-    best = max(rate for name, rate in found.items() if name.startswith("decode"))
-    for name, rate in found.items():
+            loaders: dict[str, Iterator[object]] = {
+                f"loader, {preset}, {workers} workers": ours(
+                    dataset, preset, a.images, a.batch, workers
+                )
+                for preset in ("flip", "standard", "degraded")
+            }
+            name = f"usual PIL pipeline, flip, {workers} workers"
+            loaders[name] = usual(dataset, indices, a.batch, workers)
+            if workers:
+                found |= {name: alone(each, steps - 2) for name, each in loaders.items()}
+            else:
+                calls = {name: each.__next__ for name, each in loaders.items()}
+                found |= in_turn(cases | calls, steps - 2)
+            for each in loaders.values():
+                if isinstance(each, Loader):
+                    each.close()
+        for name, values in found.items():
+            seconds.setdefault(name, []).extend(values)
+    rates = {name: a.batch / statistics.median(values) for name, values in seconds.items()}
+    best = max(rate for name, rate in rates.items() if name.startswith("decode"))
+    for name, rate in rates.items():
         print(f"{name:<52} {rate:>8,.0f} images/s  {rate / best:.2f} of the fastest decoder")
 
 
