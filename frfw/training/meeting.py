@@ -11,6 +11,7 @@ import torch.distributed as dist
 from frfw.errors import FrfwError
 
 PATIENCE_S = 60.0  # for all ranks to come
+_POLL_S, _GIVEN_UP = 0.05, "given up"
 
 
 def meet(rank: int, world: int, timeout_s: float) -> dist.Store:
@@ -31,7 +32,7 @@ def meet(rank: int, world: int, timeout_s: float) -> dist.Store:
         f"frfw/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", _open(rank, world, timeout_s)
     )
     store.set(f"here/{rank}", "here")
-    missing = _missing(store, world)
+    missing = _missing(store, rank, world)
     if missing:
         raise FrfwError(
             f"rank(s) {', '.join(map(str, missing))} of {world} did not come within "
@@ -63,11 +64,23 @@ def _open(rank: int, world: int, timeout_s: float) -> dist.TCPStore:
         ) from error
 
 
-def _missing(store: dist.Store, world: int) -> list[int]:
+def _missing(store: dist.Store, rank: int, world: int) -> list[int]:
+    """Return the ranks that did not come in time, as rank 0, which may hold the store, saw it."""
     deadline = time.monotonic() + PATIENCE_S
     missing = list(range(world))
-    while missing and time.monotonic() < deadline:
-        missing = [r for r in missing if not store.check([f"here/{r}"])]
-        if missing:
-            time.sleep(0.05)
+    try:
+        while missing and time.monotonic() < deadline:
+            if store.check([_GIVEN_UP]):
+                return [int(r) for r in store.get(_GIVEN_UP).decode().split()]
+            missing = [r for r in missing if not store.check([f"here/{r}"])]
+            if missing:
+                time.sleep(_POLL_S)
+        if missing and rank == 0:  # the others shall hear of it before the store goes
+            store.set(_GIVEN_UP, " ".join(map(str, missing)))
+            time.sleep(20 * _POLL_S)
+    except dist.DistError as error:
+        raise FrfwError(
+            f"rank 0, at which the ranks meet, ended while rank(s) {', '.join(map(str, missing))} "
+            f"of {world} were waited for; look at its log"
+        ) from error
     return missing

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 
 import pytest
+import torch.distributed as dist
 
 from frfw.errors import FrfwError
 from frfw.training import meeting
@@ -41,6 +43,30 @@ def test_ranks_that_do_not_come_are_named(address):
     assert set(errors) == {0, 2}
     for message in errors.values():
         assert message.startswith("rank(s) 1, 3 of 4 did not come within 3 s")
+
+
+def test_a_rank_hears_that_rank_0_gave_up(address):
+    """The store goes with rank 0: who still waits then must not end in a broken connection."""
+    errors: list[str] = []
+    store = meeting._open(0, 4, 3.0)
+
+    def come(rank: int) -> None:
+        with pytest.raises(FrfwError) as error:
+            meeting.meet(rank, 4, 3.0)
+        errors.append(str(error.value))
+
+    first = threading.Thread(target=come, args=(2,))
+    first.start()
+    dist.PrefixStore("frfw/0", store).set("given up", "1 3")
+    first.join(30)
+    assert errors[0].startswith("rank(s) 1, 3 of 4 did not come")
+    dist.PrefixStore("frfw/0", store).delete_key("given up")
+    second = threading.Thread(target=come, args=(3,))
+    second.start()
+    time.sleep(0.5)
+    del store
+    second.join(30)
+    assert "rank 0, at which the ranks meet, ended while rank(s)" in errors[1]
 
 
 def test_all_ranks_come(address):
