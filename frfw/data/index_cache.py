@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from frfw.data.arrow import give_back
 from frfw.data.dataset import Dataset
 from frfw.errors import FrfwError
 
@@ -82,7 +83,8 @@ class IndexCache:
             stamp = self.stamp() if all(path.is_file() for path in self.files) else ""
             arrays = make()
             if len(arrays["labels"]) >= MIN_IMAGES and self.save(arrays, stamp):
-                arrays = self.load() or arrays
+                arrays = self.load(check=False) or arrays
+                give_back()
         return arrays
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from frfw.data.arrow import numbers
 from frfw.data.decode import BadImage
 from frfw.data.index_cache import Arrays, IndexedDataset
 from frfw.data.manifest import read_manifest
@@ -17,7 +18,7 @@ from frfw.data.strings import StringColumn
 from frfw.errors import FrfwError, nearest
 
 if TYPE_CHECKING:
-    import pandas as pd  # seconds to import, so at run time only where a list is read
+    import pyarrow as pa  # slow to import, so at run time only where a list is read
 
 LANDMARKS = [f"{axis}{point}" for point in range(1, 6) for axis in "xy"]
 
@@ -42,7 +43,7 @@ class ListDataset(IndexedDataset):
     ) -> None:
         path = Path(path)
         self.name, self.root = path.stem, Path(root) if root else path.parent
-        self.open_index(path.name, [path], lambda: self._read_index(path, _read(path)))
+        self.open_index(path.name, [path], lambda: self._read_index(path))
         self.preprocessing = read_manifest(path.parent) or Preprocessing(size=size or 112)
         self.size = size or self.preprocessing.size
 
@@ -62,41 +63,41 @@ class ListDataset(IndexedDataset):
     def landmarks(self) -> np.ndarray | None:
         return self.arrays.get("landmarks")
 
-    def _read_index(self, path: Path, table: pd.DataFrame) -> Arrays:
+    def _read_index(self, path: Path) -> Arrays:
+        import pyarrow as pa
+
         try:
-            return self._arrays(path, table)
-        except UnicodeDecodeError as error:  # pandas decodes a Parquet file's text when it is used
-            raise FrfwError(f"{path} is damaged: {error}") from error
+            return self._arrays(path, _read(path))
+        except (pa.ArrowException, KeyError) as error:  # a column of a type that is no text
+            raise FrfwError(f"{path} cannot be read as a list of images: {error}") from error
 
-    def _arrays(self, path: Path, table: pd.DataFrame) -> Arrays:
-        import pandas as pd
-
+    def _arrays(self, path: Path, table: pa.Table) -> Arrays:
         for column in ("path", "identity"):
-            if column not in table:
-                raise FrfwError(f"{path} has no column {column!r}.{nearest(column, table.columns)}")
-            empty = np.flatnonzero(table[column].isna().to_numpy())
-            if len(empty):
-                raise FrfwError(f"{path}, row {empty[0] + 1}: {column} is empty")
+            if column not in table.column_names:
+                hint = nearest(column, table.column_names)
+                raise FrfwError(f"{path} has no column {column!r}.{hint}")
+            _refuse(table[column].is_null(), path, f"{column} is empty")
         if len(table) < 2:
             raise FrfwError(f"{path} lists {len(table)} images: nothing to train on")
-        paths = table["path"].astype(str)
-        self._check_paths(path, paths)
-        codes, names = pd.factorize(table["identity"].astype(str), sort=True)
-        arrays = {"labels": codes.astype(np.int64)}
-        arrays |= StringColumn.of(paths).arrays("paths")
-        arrays |= StringColumn.of(names).arrays("identities")
+        arrays: Arrays = {}
         landmarks = _landmarks(path, table)
         if landmarks is not None:
             arrays["landmarks"] = landmarks
-        if "group" in table:
-            arrays |= StringColumn.of(table["group"].fillna("").astype(str)).arrays("groups")
-        return arrays
+        if "group" in table.column_names:
+            groups = StringColumn.of_arrow(_text(table["group"]).fill_null(""))
+            arrays |= groups.arrays("groups")
+        arrays["labels"], names = _identities(table["identity"])
+        paths = _text(table["path"])
+        del table  # its columns, hundreds of megabytes for millions of rows, are not needed twice
+        self._check_paths(path, paths)
+        arrays |= StringColumn.of_arrow(paths).arrays("paths")
+        return arrays | names.arrays("identities")
 
-    def _check_paths(self, where: Path, paths: pd.Series) -> None:
-        climbing = paths.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)", regex=True).to_numpy()
-        if climbing.any():
-            row = int(np.argmax(climbing))
-            raise FrfwError(f"{where}, row {row + 1}: {paths[row]!r} leads out of {self.root}")
+    def _check_paths(self, where: Path, paths: pa.ChunkedArray) -> None:
+        import pyarrow.compute as pc
+
+        climbing = pc.match_substring_regex(paths, r"(?:^|[/\\])\.\.(?:[/\\]|$)")
+        _refuse(climbing, where, f"{{!r}} leads out of {self.root}", paths)
 
     def read(self, index: int) -> bytes:
         try:
@@ -114,31 +115,66 @@ class ListDataset(IndexedDataset):
         return digest.digest()
 
 
-def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
+def _read(path: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
+            wanted = {"path", "identity", "group", *LANDMARKS}
+            with pq.ParquetFile(path) as file:  # `pq.read_table` would import pandas
+                present = [name for name in file.schema_arrow.names if name in wanted]
+                return file.read(columns=present)
+        import pandas as pd  # a second to import; it knows more dialects of CSV than Arrow
+
         text = {"identity": str, "path": str, "group": str}
         # An identity may be called NA or null; only what is empty is missing.
         options = {"keep_default_na": False, "na_values": [""], "skipinitialspace": True}
-        return pd.read_csv(path, dtype=text, **options)
+        return pa.Table.from_pandas(pd.read_csv(path, dtype=text, **options), preserve_index=False)
     except FileNotFoundError as error:
         raise FrfwError(f"{path} is missing") from error
     except Exception as error:  # a damaged Parquet file raises nearly anything in there
         raise FrfwError(f"{path} cannot be read as a table: {error}") from error
 
 
-def _landmarks(path: Path, table: pd.DataFrame) -> np.ndarray | None:
-    present = [column for column in LANDMARKS if column in table]
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column as text, with room for more than 2 GB of it."""
+    return column.cast("large_string")
+
+
+def _identities(column: pa.ChunkedArray) -> tuple[np.ndarray, StringColumn]:
+    """Number the identities in the order of their names: labels (N,) int64 and the names."""
+    import pyarrow.compute as pc
+
+    coded = _text(column).combine_chunks().dictionary_encode()
+    order = pc.sort_indices(coded.dictionary)
+    place = np.empty(len(order), np.int64)
+    place[numbers(order, np.uint64)] = np.arange(len(order))
+    names = StringColumn.of_arrow(coded.dictionary.take(order))
+    return place[numbers(coded.indices, np.int32)], names
+
+
+def _refuse(wrong: pa.ChunkedArray, where: Path, what: str, values: Any = None) -> None:
+    """Raise FrfwError for the first row that is wrong."""
+    import pyarrow.compute as pc
+
+    if pc.any(wrong).as_py():
+        at = wrong.index(True).as_py()
+        shown = what if values is None else what.format(values[at].as_py())
+        raise FrfwError(f"{where}, row {at + 1}: {shown}")
+
+
+def _landmarks(path: Path, table: pa.Table) -> np.ndarray | None:
+    import pyarrow as pa
+
+    present = [column for column in LANDMARKS if column in table.column_names]
     if not present:
         return None
     if len(present) < len(LANDMARKS):
         missing = sorted(set(LANDMARKS) - set(present))
         raise FrfwError(f"{path} has some landmark columns but not {', '.join(missing)}")
     try:
-        values = table[LANDMARKS].to_numpy(np.float32)
-    except ValueError as error:
+        columns = [table[name].cast("float64").to_numpy() for name in LANDMARKS]
+    except (pa.ArrowException, ValueError) as error:
         raise FrfwError(f"{path}: a landmark is no number: {error}") from error
-    return values.reshape(-1, 5, 2)
+    return np.stack(columns, 1).astype(np.float32).reshape(-1, 5, 2)

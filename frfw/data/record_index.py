@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from frfw.data.arrow import numbers
 from frfw.data.recordio_format import MAGIC
 from frfw.errors import FrfwError
 
@@ -47,30 +48,52 @@ def read_index(rec: Path, idx: Path) -> RecordIndex:
         raise FrfwError(f"{rec} is truncated: it has {size} bytes, no whole record")
     keys, starts = _read_idx(idx)
     _check_range(rec, idx, keys, starts, size)
-    by_place = np.argsort(starts, kind="stable")
-    ends = np.empty_like(starts)
-    ends[by_place] = np.append(starts[by_place][1:], size)
+    ends = _ends(idx, starts, size)
     flags, labels, empty = _read_headers(rec, idx, keys, starts, ends, size)
     return _split(rec, keys, starts, ends, flags, labels, empty)
 
 
 def _read_idx(idx: Path) -> tuple[np.ndarray, np.ndarray]:
     hint = f"{idx} is not an index of `key<TAB>offset` lines: take the one made with its .rec"
-    import pandas as pd  # slow to import, so only where an index is read
+    from pyarrow import ArrowException, csv  # slow to import, so only where an index is read
 
+    names = ["key", "start"]
     try:
-        table = pd.read_csv(idx, sep="\t", header=None, dtype=np.int64)
-    except (ValueError, OverflowError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        table = csv.read_csv(
+            idx,
+            csv.ReadOptions(column_names=names),
+            csv.ParseOptions(delimiter="\t", quote_char=False),
+            csv.ConvertOptions(column_types=dict.fromkeys(names, "int64"), null_values=[]),
+        )
+        keys, starts = (numbers(table[name], np.int64) for name in names)
+    except (ArrowException, ValueError) as error:
         raise FrfwError(hint) from error
-    if table.shape[1] != 2 or not len(table):
+    if not len(keys):
         raise FrfwError(hint)
-    keys, starts = table[0].to_numpy(), table[1].to_numpy()
-    order = np.argsort(keys, kind="stable")
-    keys, starts = keys[order], starts[order]
-    double = np.flatnonzero(keys[1:] == keys[:-1])
-    if len(double):
-        raise FrfwError(f"{idx} is wrong: key {keys[double[0]]} occurs twice")
+    if not _ascending(keys):
+        order = np.argsort(keys, kind="stable")
+        keys, starts = keys[order], starts[order]
+        double = np.flatnonzero(keys[1:] == keys[:-1])
+        if len(double):
+            raise FrfwError(f"{idx} is wrong: key {keys[double[0]]} occurs twice")
     return keys, starts
+
+
+def _ascending(values: np.ndarray) -> bool:
+    return bool((values[1:] > values[:-1]).all())
+
+
+def _ends(idx: Path, starts: np.ndarray, size: int) -> np.ndarray:
+    """Return where each record ends: where the next one in the file begins."""
+    if _ascending(starts):  # as every writer does: millions of numbers need no sorting
+        return np.append(starts[1:], size)
+    by_place = np.argsort(starts, kind="stable")
+    placed = starts[by_place]
+    if not _ascending(placed):
+        raise FrfwError(f"{idx} is wrong: two keys point to the same record")
+    ends = np.empty_like(starts)
+    ends[by_place] = np.append(placed[1:], size)
+    return ends
 
 
 def _check_range(rec: Path, idx: Path, keys: np.ndarray, starts: np.ndarray, size: int) -> None:
@@ -85,8 +108,6 @@ def _check_range(rec: Path, idx: Path, keys: np.ndarray, starts: np.ndarray, siz
             f"{rec} is truncated, or {idx.name} is of another file: record {keys[at]} should "
             f"begin at byte {starts[at]}, the file has {size}; copy or pack it again"
         )
-    if len(np.unique(starts)) != len(starts):
-        raise FrfwError(f"{idx} is wrong: two keys point to the same record")
 
 
 def _read_headers(
@@ -154,12 +175,13 @@ def _split(
                 f"{rec}: the header announces {first - 1} images, its .idx gives {images}; "
                 f"the .idx is incomplete or of another file"
             )
-    chosen = labels[image]
-    wrong = np.flatnonzero(~((chosen >= 0) & (chosen == np.floor(chosen)) & (chosen < 2**31)))
+    if not image.all():
+        starts, ends, labels, keys = (each[image] for each in (starts, ends, labels, keys))
+    wrong = np.flatnonzero(~((labels >= 0) & (labels == np.floor(labels)) & (labels < 2**31)))
     if len(wrong):
-        key = keys[image][wrong[0]]
-        raise FrfwError(f"{rec}: record {key} has label {chosen[wrong[0]]}, which is no class")
-    return RecordIndex(starts[image], ends[image], chosen.astype(np.int64), keys[image], classes)
+        key, label = keys[wrong[0]], labels[wrong[0]]
+        raise FrfwError(f"{rec}: record {key} has label {label}, which is no class")
+    return RecordIndex(starts, ends, labels.astype(np.int64), keys, classes)
 
 
 def _header_range(rec: Path, start: int) -> tuple[int, int]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class StringColumn(Sequence[str]):
@@ -21,6 +25,20 @@ class StringColumn(Sequence[str]):
             buffer += text.encode("utf-8", "surrogateescape")
             ends.append(len(buffer))
         return cls(np.frombuffer(bytes(buffer), np.uint8), np.array(ends, np.int64))
+
+    @classmethod
+    def of_arrow(cls, column: pa.Array | pa.ChunkedArray) -> StringColumn:
+        """Build it from Arrow's large_string without nulls; one chunk is not copied."""
+        import pyarrow as pa
+
+        chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        if not chunks:
+            return cls.of([])
+        whole = chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
+        _, offsets, data = whole.buffers()
+        ends = np.frombuffer(offsets, np.int64, len(whole) + 1, 8 * whole.offset)
+        held = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+        return cls(held[ends[0] : ends[-1]], ends - ends[0])
 
     @classmethod
     def read(cls, arrays: dict[str, np.ndarray], name: str) -> StringColumn:

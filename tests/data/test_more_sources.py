@@ -11,12 +11,15 @@ import tarfile
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frfw.data import BadImage, open_source
 from frfw.data.decode import encode
+from frfw.data.strings import StringColumn
 from frfw.errors import FrfwError
 
 
@@ -41,6 +44,45 @@ def test_list(make_folder, name):
     assert dataset.groups == ["a", "b", "a"]
     expected = open_source(root)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(dataset))[1], expected[1])
+
+
+@pytest.mark.parametrize("kind", ["int64", "dictionary<string>", "large_string", "binary"])
+def test_parquet_columns_of_many_types(make_folder, kind):
+    """Identities are numbered in the order of their names as text, whatever their type."""
+    root = make_folder([2, 2])
+    given = pa.chunked_array([["10", "9"], ["10"]])
+    if kind == "dictionary<string>":
+        given = given.dictionary_encode()
+    else:
+        given = given.cast(kind)
+    paths = pa.chunked_array([["id001/000.jpg"], ["id000/001.jpg", "id001/001.jpg"]])
+    pq.write_table(pa.table({"path": paths, "identity": given}), root / "list.parquet")
+    dataset = open_source(root / "list.parquet")
+    assert dataset.identity_names == ["10", "9"]
+    assert dataset.labels.tolist() == [0, 1, 0]
+    np.testing.assert_array_equal(dataset[1], open_source(root)[1])
+
+
+def test_parquet_columns_that_are_no_text(make_folder):
+    root = make_folder([2])
+    paths = ["id000/000.jpg", "id000/001.jpg"]
+    for identity in ([b"\xff", b"\xfe"], [["a"], ["b"]]):
+        pq.write_table(pa.table({"path": paths, "identity": identity}), root / "list.parquet")
+        with pytest.raises(FrfwError, match=r"list\.parquet cannot be read as a list of images"):
+            open_source(root / "list.parquet")
+    twice = pa.Table.from_arrays([pa.array(paths)] * 2 + [pa.array(["a", "b"])],
+                                 names=["path", "path", "identity"])  # fmt: skip
+    pq.write_table(twice, root / "list.parquet")
+    with pytest.raises(FrfwError, match=r"list\.parquet cannot be read as a list of images"):
+        open_source(root / "list.parquet")
+
+
+@given(st.lists(st.lists(st.text(), max_size=4), max_size=4), st.integers(0, 3))
+def test_strings_from_arrow_are_those_given(chunks, cut):
+    column = pa.chunked_array(chunks, pa.large_string())[cut:]
+    texts = [text for chunk in chunks for text in chunk][cut:]
+    assert StringColumn.of_arrow(column) == texts
+    assert StringColumn.of_arrow(column).data.tobytes() == "".join(texts).encode()
 
 
 def test_list_with_landmarks(make_folder):

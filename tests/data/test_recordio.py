@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
+from frfw.data.dataset import contiguous
 from frfw.data.decode import BadImage, encode
 from frfw.data.recordio import RecordDataset, RecordWriter
 from frfw.data.recordio_format import frame, pack_record, parse_payload, unframe
@@ -113,6 +115,36 @@ def test_broken_index(make_records, text):
     (root / "train.idx").write_text(text)
     with pytest.raises(FrfwError):
         RecordDataset(root)
+
+
+def test_index_in_any_order(make_records):
+    """Neither the keys nor the places of the records need to ascend."""
+    root = make_records([3, 3])
+    expected = RecordDataset(root)
+    lines = (root / "train.idx").read_text().splitlines()
+    (root / "train.idx").write_text("\r\n".join(reversed(lines)))
+    shuffled = RecordDataset(root)
+    assert shuffled.fingerprint == expected.fingerprint
+    np.testing.assert_array_equal(shuffled[4], expected[4])
+    keys = [line.split("\t")[0] for line in lines]
+    images = [
+        str(key) for key in expected.arrays["keys"]
+    ]  # images change their keys, so that places descend as keys ascend
+    swapped = dict(zip(images, reversed(images)))
+    text = [f"{swapped.get(k, k)}\t{line.split()[1]}" for k, line in zip(keys, lines)]
+    (root / "train.idx").write_text("\n".join(text) + "\n")
+    backwards = RecordDataset(root)
+    assert backwards.labels.tolist() == expected.labels.tolist()[::-1]
+    np.testing.assert_array_equal(backwards[1], expected[4])
+
+
+@given(arrays(np.int64, st.integers(0, 9), elements=st.integers(-5, 30)))
+def test_labels_are_numbered_as_they_are_sorted(labels):
+    values, expected = np.unique(labels, return_inverse=True)
+    renumbered, kept = contiguous(labels)
+    np.testing.assert_array_equal(renumbered, expected)
+    np.testing.assert_array_equal(kept, values)
+    assert renumbered.dtype == np.int64
 
 
 def test_incomplete_index_is_noticed(make_records):
