@@ -8,7 +8,7 @@ import queue
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data._utils import signal_handling
 
 from frfw.data.dataset import Dataset
+from frfw.data.randomness import sample_keys
 from frfw.data.sampler import SampleStream, ShuffledOrder
 from frfw.data.worker import (
     Batch,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("frfw.data")
 
+_DRAWN_AT_ONCE = 4096  # samples: drawing for one batch alone takes 2 % of the time of loading it
+
 
 class _Requests:
     """The samples of each micro-batch of one rank, from `start_step` up to `steps`."""
@@ -47,19 +50,28 @@ class _Requests:
         world: int,
         start_step: int,
         steps: int,
+        seed: int,
     ) -> None:
         self.order, self.micro_batch, self.accumulate = order, micro_batch, accumulate
         self.rank, self.world, self.start_step, self.steps = rank, world, start_step, steps
+        self.seed = seed
 
     def __len__(self) -> int:
         return max(0, self.steps - self.start_step) * self.accumulate
 
     def __iter__(self) -> Iterator[Request]:
         stream, m = SampleStream(self.order), self.micro_batch
-        for step in range(self.start_step, self.steps):
-            for part in range(self.accumulate):
-                start = ((step * self.accumulate + part) * self.world + self.rank) * m
-                yield Request(*stream.take(start, start + m))
+        parts = range(self.start_step * self.accumulate, self.steps * self.accumulate)
+        ahead = -(-_DRAWN_AT_ONCE // m)
+        for first in parts[::ahead]:
+            last = min(first + ahead, parts.stop)
+            drawn = stream.take(first * self.world * m, last * self.world * m)
+            indices, epochs, places = (
+                each.reshape(-1, self.world, m)[:, self.rank] for each in drawn
+            )
+            # An image that comes twice in an epoch gets its randomness from its place instead.
+            which = places if self.order.repeats else indices
+            yield from map(Request, indices, sample_keys(self.seed, epochs, which))
 
 
 class Loader:
@@ -88,7 +100,6 @@ class Loader:
         self.wait_seconds = 0.0
         self._seen, self._length = 0, len(requests)
         self._dumps = tempfile.TemporaryDirectory(prefix="frfw-loader-")
-        extra = {"prefetch_factor": prefetch, "timeout": timeout} if workers else {}
         self._fetcher, self._pin = fetcher, pin_memory
         if workers:
             # A worker has at most `prefetch` batches under way, and one is being copied here.
@@ -97,16 +108,20 @@ class Loader:
             number = workers * fetcher.turns
             shared = torch.UntypedStorage._new_shared(number * length)  # takes no memory yet
             fetcher.slots = torch.empty(0, dtype=torch.uint8).set_(shared).view(number, length)
-        self._loader = DataLoader(
-            fetcher,
-            batch_size=None,
-            sampler=requests,
-            num_workers=workers,
-            worker_init_fn=WorkerStart(self._dumps.name),
-            multiprocessing_context=context if workers else None,
-            in_order=True,
-            **extra,
-        )
+        self._parcels: Iterable[Parcel] = map(fetcher.__getitem__, requests)
+        if workers:
+            self._parcels = DataLoader(
+                fetcher,
+                batch_size=None,
+                sampler=requests,
+                num_workers=workers,
+                worker_init_fn=WorkerStart(self._dumps.name),
+                multiprocessing_context=context,
+                prefetch_factor=prefetch,
+                timeout=timeout,
+                in_order=True,
+                generator=torch.Generator(),  # torch's own is the model's: nothing is drawn from it
+            )
         self._iterator: Iterator[Parcel] | None = None
 
     def __len__(self) -> int:
@@ -118,7 +133,7 @@ class Loader:
     def __next__(self) -> Batch:
         started = time.perf_counter()
         if self._iterator is None:
-            self._iterator = iter(self._loader)
+            self._iterator = iter(self._parcels)
         try:
             batch = self._opened(next(self._iterator))
         except (StopIteration, FrfwError):
@@ -142,8 +157,8 @@ class Loader:
         elif self._pin:
             buffer = buffer.pin_memory()
         numbers, pixels = parcel_views(buffer, self._fetcher.count, self.dataset.size)
-        images = pixels.permute(0, 3, 1, 2)
-        return Batch(images, numbers[0], numbers[1], parcel.bad, numbers[2])
+        labels, indices, keys = numbers.unbind()
+        return Batch(pixels.permute(0, 3, 1, 2), labels, indices, parcel.bad, keys)
 
     def _account(self, batch: Batch) -> None:
         """Log each bad image once; stop when more than the allowed share are bad."""
@@ -242,11 +257,11 @@ def make_loader(
             f"global batch {global_batch} is not micro batch {micro_batch} x accumulation "
             f"{accumulate} x {world} processes"
         )
-    requests = _Requests(order, micro_batch, accumulate, rank, world, start_step, steps)
+    requests = _Requests(order, micro_batch, accumulate, rank, world, start_step, steps, seed)
     return Loader(
         dataset,
         requests,
-        Fetcher(dataset, augment, seed, order.repeats, micro_batch),
+        Fetcher(dataset, augment, micro_batch),
         workers=workers,
         pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
         prefetch=prefetch,

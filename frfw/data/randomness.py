@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-_STEP = 0x9E3779B97F4A7C15
+# Arrays, since NumPy warns where numbers of its own wrap around, and arrays may.
+_STEP = np.array([0x9E3779B97F4A7C15], np.uint64)
+_SHIFTS = [np.array([by], np.uint64) for by in (30, 27, 31, 11)]
+_FACTORS = [np.array([by], np.uint64) for by in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)]
 _MASK = (1 << 64) - 1
 
 
@@ -22,16 +27,22 @@ def sample_keys(seed: int, epochs: np.ndarray, indices: np.ndarray) -> np.ndarra
 
 def mix(key: np.ndarray) -> np.ndarray:
     """One round of SplitMix64 (Steele et al., OOPSLA 2014) on uint64, wrapping around."""
-    with np.errstate(over="ignore"):
-        key = key + np.uint64(_STEP)
-        key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return key ^ (key >> np.uint64(31))
+    key = key + _STEP
+    key ^= key >> _SHIFTS[0]
+    key *= _FACTORS[0]
+    key ^= key >> _SHIFTS[1]
+    key *= _FACTORS[1]
+    key ^= key >> _SHIFTS[2]
+    return key
 
 
 def uniforms(keys: np.ndarray, count: int) -> np.ndarray:
     """Return (m, count) float64 in [0, 1): `count` independent numbers for each (m,) uint64 key."""
-    with np.errstate(over="ignore"):
-        steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_STEP)
-        bits = mix(np.asarray(keys, np.uint64)[:, None] + steps[None, :])
-    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    bits = mix(np.asarray(keys, np.uint64)[:, None] + _steps(count))
+    bits >>= _SHIFTS[3]
+    return bits * 2.0**-53
+
+
+@lru_cache(maxsize=4)
+def _steps(count: int) -> np.ndarray:
+    return np.arange(1, count + 1, dtype=np.uint64) * _STEP

@@ -82,7 +82,7 @@ class RecordDataset(IndexedDataset):
                 )
 
     def read(self, index: int) -> bytes:
-        start, end = int(self.arrays["starts"][index]), int(self.arrays["ends"][index])
+        start, end = self.arrays["starts"].item(index), self.arrays["ends"].item(index)
         if not 0 <= end - start <= _LARGEST or start < 0:
             raise BadImage(
                 f"its index is damaged (bytes {start} to {end}): remove {self.cache.folder}"

@@ -15,7 +15,6 @@ from torch.utils.data import get_worker_info
 
 from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage
-from frfw.data.randomness import sample_keys
 from frfw.errors import FrfwError
 
 if TYPE_CHECKING:
@@ -43,11 +42,10 @@ class Batch(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Which samples a worker shall load: (m,) image numbers, epochs, places in the epoch."""
+    """Which samples a worker shall load: (m,) int64 image numbers, uint64 keys of randomness."""
 
     indices: np.ndarray
-    epochs: np.ndarray
-    places: np.ndarray
+    keys: np.ndarray
 
 
 def parcel_length(count: int, size: int) -> int:
@@ -85,8 +83,6 @@ class Fetcher:
 
     dataset: Dataset
     augment: Augment | None
-    seed: int
-    repeats: bool
     count: int
     slots: torch.Tensor | None = None
     turns: int = 0
@@ -106,9 +102,7 @@ class Fetcher:
         dataset, bad = self.dataset, []
         views = parcel_views(buffer, len(request.indices), dataset.size)
         numbers, pixels = (view.numpy() for view in views)
-        chosen = request.indices.copy()
-        # An image that comes twice in an epoch gets its randomness from its place instead.
-        keys = sample_keys(self.seed, request.epochs, request.places if self.repeats else chosen)
+        chosen, keys = request.indices.copy(), request.keys
         plan = None if self.augment is None else self.augment.plan(keys, dataset.size)
         # One thing after another for the whole batch: its code stays in the processor's cache.
         encoded = [self._read(index) for index in chosen.tolist()]
@@ -119,8 +113,7 @@ class Fetcher:
                 bad.append((index, str(error)))
                 chosen[row] = self._replace(index, int(keys[row]), image, bad)
         if plan is not None:
-            for row in np.flatnonzero(plan.flip | ~plan.plain).tolist():
-                self.augment.apply(pixels[row], plan, row, pixels[row])
+            self.augment.apply_all(pixels, plan)
         numbers[0], numbers[1], numbers[2] = dataset.labels[chosen], chosen, keys.view(np.int64)
         return bad
 

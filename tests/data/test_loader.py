@@ -57,6 +57,24 @@ def test_spawned_workers_do_not_matter(dataset):
     same(batches(dataset), batches(dataset, workers=2, context="spawn"))
 
 
+@pytest.mark.parametrize("at_once", [1, 20, 1000])
+def test_how_many_are_drawn_at_once_does_not_matter(dataset, monkeypatch, at_once):
+    options = {"accumulate": 2, "micro_batch": 3, "world": 2, "rank": 1, "start_step": 1}
+    expected = [batches(dataset, name, **options) for name in ("shuffled", "balanced")]
+    monkeypatch.setattr("frfw.data.loader._DRAWN_AT_ONCE", at_once)
+    for name, wanted in zip(("shuffled", "balanced"), expected):
+        same(wanted, batches(dataset, name, **options))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_models_random_numbers_are_left_alone(dataset, workers):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    batches(dataset, workers=workers)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_resume_in_the_middle(dataset):
     whole = batches(dataset, accumulate=2, micro_batch=6)
     same(whole[6:], batches(dataset, accumulate=2, micro_batch=6, start_step=3))

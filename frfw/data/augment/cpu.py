@@ -49,6 +49,13 @@ class Augment:
         """Augment one uint8 RGB (size, size, 3) image; may return it, never writes to it."""
         return self.apply(image, self.plan(np.array([key], np.uint64), len(image)), 0)
 
+    def apply_all(self, images: np.ndarray, plan: Plan) -> None:
+        """Do to each of `images`, uint8 RGB (m, size, size, 3), what its row of the plan says."""
+        for row in np.flatnonzero(plan.flip & plan.plain).tolist():
+            cv2.flip(images[row], 1, images[row])
+        for row in np.flatnonzero(~plan.plain).tolist():
+            self.apply(images[row], plan, row, images[row])
+
     def apply(
         self, image: np.ndarray, plan: Plan, row: int, out: np.ndarray | None = None
     ) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -56,9 +57,17 @@ class Plan:
 
 def draw_plan(strengths: Strengths, keys: np.ndarray, size: int) -> Plan:
     """Draw for the (m,) uint64 `keys`; each choice has its own column of random numbers."""
-    if strengths == Strengths(flip=strengths.flip):  # the usual preset: nothing else to draw
-        return replace(_untouched(len(keys), size), flip=uniforms(keys, 1)[:, 0] < strengths.flip)
-    return _draw_all(strengths, keys, size)
+    if not _only_mirrors(strengths):
+        return _draw_all(strengths, keys, size)
+    plan = copy(_untouched(len(keys), size))
+    plan.flip = uniforms(keys, 1)[:, 0] < strengths.flip
+    return plan
+
+
+@lru_cache(maxsize=4)
+def _only_mirrors(strengths: Strengths) -> bool:
+    """Whether it is the usual preset: nothing else need be drawn."""
+    return strengths == Strengths(flip=strengths.flip)
 
 
 @lru_cache(maxsize=4)
