@@ -19,6 +19,7 @@ from frfw.classifier.rows import class_range, initial_rows
 from frfw.classifier.sampling import Active, ClassSampler
 from frfw.classifier.settings import Settings
 from frfw.classifier.tiled import TiledSoftmax
+from frfw.classifier.tiles import row_numbers
 from frfw.classifier.unit import unit_length
 from frfw.classifier.update import FusedSGD, SampledRows
 from frfw.errors import FrfwError
@@ -117,7 +118,7 @@ class Classifier(nn.Module):
         cos = softmax.target_cos
         self._observe(cos, norm, sizes)
         start = sum(sizes[: self.exchange.rank])
-        index = torch.arange(start, start + len(labels), device=labels.device)
+        index = row_numbers(start, start + len(labels), labels.device)
         samples = Samples(cos, norm, labels, index)
         if self.formula.uses_survey:
             samples = self._survey(softmax, samples)
@@ -255,7 +256,7 @@ class Classifier(nn.Module):
     def _observe(self, cos: Tensor, norm: Tensor, sizes: list[int]) -> None:
         if not self.training:
             return
-        if not self.formula.needs_whole_batch:
+        if not self.formula.needs_whole_batch or self.exchange.world == 1:
             self.formula.observe(cos.detach(), norm.detach())
             return
         both = self.exchange.rows(torch.stack([cos.detach(), norm.detach()], 1), sizes)
@@ -276,6 +277,8 @@ class Classifier(nn.Module):
 
     def _mean(self, values: Tensor, sizes: list[int]) -> Tensor:
         """Mean over the global batch, in the sense that the mean over processes is."""
+        if self.exchange.world == 1:
+            return values.mean()
         return values.sum() * (self.exchange.world / sum(sizes))
 
     def extra_repr(self) -> str:

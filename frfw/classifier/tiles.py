@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -100,6 +101,13 @@ def parse_budget(value: int | float | str | None) -> int | None:
     return int(number)
 
 
+@lru_cache(maxsize=8)
+def row_numbers(start: int, stop: int, device: torch.device) -> Tensor:
+    """(stop - start,) int64 from `start` on; every step asks for the same, so it is shared."""
+    with torch.inference_mode(False):
+        return torch.arange(start, stop, device=device)
+
+
 @dataclass
 class Block:
     """Rows [start, stop) of a tile; `own` indexes its entries that are targets, or is None."""
@@ -142,7 +150,7 @@ class Tiling:
         self.batch = len(local)
         self.row_blocks = -(-self.batch // plan.rows)
         self.single = everywhere and self.count == 1
-        row = torch.arange(self.batch, device=local.device)
+        row = row_numbers(0, self.batch, local.device)
         if self.single:
             self.edges = [*range(0, self.batch, plan.rows), self.batch]
             self.order, self.local = row, local

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def sine(cos: Tensor) -> Tensor:
@@ -26,7 +27,26 @@ def add_angle(cos: Tensor, m: float | Tensor) -> Tensor:
     """Return cos(θ + m), without any rule for θ + m > π; m a number or broadcastable to `cos`."""
     if isinstance(m, Tensor):
         return cos * torch.cos(m) - sine(cos) * torch.sin(m)
-    return cos * math.cos(m) - sine(cos) * math.sin(m)
+    return _AddAngle.apply(cos, m)
+
+
+class _AddAngle(torch.autograd.Function):
+    """One node instead of nine: d cos(θ + m) / d cos θ = cos m + sin m cos θ / sin θ."""
+
+    @staticmethod
+    def forward(ctx, cos: Tensor, m: float) -> Tensor:
+        sin = sine(cos)
+        ctx.m = m
+        ctx.save_for_backward(cos, sin)
+        return cos * math.cos(m) - sin * math.sin(m)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        cos, sin = ctx.saved_tensors
+        # Where `sine` is cut off its own gradient is 0.
+        of_sine = (cos / sin).masked_fill_(sin * sin <= torch.finfo(sin.dtype).tiny, 0)
+        return of_sine.mul_(math.sin(ctx.m)).add_(math.cos(ctx.m)).mul_(gradient), None
 
 
 def straight_through(value: Tensor, cos: Tensor) -> Tensor:
