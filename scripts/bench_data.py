@@ -65,13 +65,16 @@ def ours(dataset, preset: str, images: int, batch: int, workers: int) -> Loader:
 
 
 def in_turn(cases: dict[str, Callable[[], object]], times: int) -> dict[str, list[float]]:
-    """Seconds of `times` calls of each case, each time in another order; a first does not count."""
+    """Seconds of a call of each case, `times` calls of each, every other one timed.
+
+    Each turn has another order. As in training, where one batch follows another of its kind, a case
+    is called once more before it is timed: not with what the case before it left in the caches.
+    """
     found: dict[str, list[float]] = {name: [] for name in cases}
-    for call in cases.values():
-        call()
     order = random.Random(0)
-    for _ in range(times):
+    for _ in range(times // 2):
         for name, call in order.sample(list(cases.items()), len(cases)):
+            call()
             started = clock()
             call()
             found[name].append(clock() - started)
@@ -102,6 +105,8 @@ def in_blocks(
             next(batches)
         loading.append((clock() - started) / BLOCK)
         time.sleep(10 * loading[-1])  # the workers fill what they may prefetch, and rest
+        for _ in range(PREFETCHED):  # the processor wakes up
+            decode()
         started = clock()
         for _ in range(BLOCK):
             decode()
