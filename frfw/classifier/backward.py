@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frfw.classifier.kernels import Pull, RowFactor
+from frfw.classifier.loops import row_factor
 from frfw.classifier.tiles import Tile
 
 
@@ -33,21 +35,14 @@ class BackwardPass:
         self.update = self.head.fused
         if self.update is not None:  # a batch that is not finite must not move the weight
             self.finite = torch.isfinite(of_cosine.sum() + of_lse.sum() + sweep.x.sum())
-        self.of_x = self.of_target[:, None] * sweep.target_weight
-        wanted = self.head.weight.requires_grad
-        self.of_weight = self.of_bias = None
-        if wanted and self.update is None:
-            rows = sweep.classes * sweep.centres
-            self.of_weight = sweep.x.new_empty(rows, sweep.x.shape[1])
-        if wanted and sweep.linear:
-            self.of_bias = sweep.x.new_empty(sweep.classes)
-        self.wanted = wanted
-        if wanted:  # what each sample says of its own centre
-            pull = self.of_target * share if share != 1.0 else self.of_target
-            self.pull = sweep.x * pull[:, None]
+        self.wanted = self.head.weight.requires_grad
 
     def run(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return gradients of x (this process's rows), weight and bias (None: not wanted)."""
+        done = self._at_once()
+        if done is not None:
+            return done
+        self._begin()
         for tile in self.sweep.tiling:
             self._tile(tile)
         self.sweep.kept = None
@@ -56,6 +51,35 @@ class BackwardPass:
             shape = self.head.weight.shape
             weight = self.sweep.active.gradient(weight, shape)
         return self.sweep.total_own(self.of_x), weight, self.of_bias
+
+    def _at_once(self) -> tuple[Tensor, Tensor, None] | None:
+        """The same in one compiled call, for one tile whose factors were kept; None otherwise."""
+        sweep, kernels = self.sweep, self.head.kernels
+        plain = sweep.tiling.single and sweep.active is None and not sweep.products.rounds
+        kept = sweep.fuses and sweep.kept is not None and sweep.inverse is not None
+        if not (plain and kept and kernels.compiled and self.wanted and self.update is None):
+            return None
+        row = RowFactor(self.of_lse, sweep.largest[0], sweep.lse, sweep.rows.flat_scale)
+        pull = Pull(self.of_target, sweep.target_weight, sweep.target_inverse)
+        found = kernels.gradients(sweep.kept[0], row, pull, sweep.x, sweep.weight, sweep.inverse)
+        if found is None:
+            return None
+        of_x, of_weight, pulls = found
+        sweep.kept = None
+        return of_x, of_weight.index_add_(0, sweep.target_row, pulls), None
+
+    def _begin(self) -> None:
+        sweep, share = self.sweep, self.share
+        self.of_x = self.of_target[:, None] * sweep.target_weight
+        self.of_weight = self.of_bias = None
+        if self.wanted and self.update is None:
+            rows = sweep.classes * sweep.centres
+            self.of_weight = sweep.x.new_empty(rows, sweep.x.shape[1])
+        if self.wanted and sweep.linear:
+            self.of_bias = sweep.x.new_empty(sweep.classes)
+        if self.wanted:  # what each sample says of its own centre
+            pull = self.of_target * share if share != 1.0 else self.of_target
+            self.pull = sweep.x * pull[:, None]
 
     def _tile(self, tile: Tile) -> None:
         sweep, rounds = self.sweep, self.sweep.products.rounds
@@ -88,10 +112,7 @@ class BackwardPass:
         """Entries (B, c * K) and one factor a row (B, 1) whose product is G / |W|."""
         sweep, rows = self.sweep, self.sweep.rows
         largest = sweep.largest[tile.index]
-        scale = rows.scale[:, 0] if isinstance(rows.scale, Tensor) else rows.scale
-        # At most 0 but for rounding; a row without any negative has a gradient of 0, not 0 * inf.
-        shift = (largest * scale - sweep.lse).clamp_max_(1.0)
-        row = (self.of_lse * scale * shift.exp())[:, None]
+        row = row_factor(self.of_lse, largest, sweep.lse, rows.flat_scale)[:, None]
         if sweep.kept is not None:
             weight, operand, inverse = sweep.prepare(tile, first=False)
             return sweep.kept[tile.index], row, weight, operand, inverse
@@ -99,8 +120,8 @@ class BackwardPass:
         raw = sweep.fuses and kernels.compiled
         cos, best, weight, operand, inverse = sweep.cosines(tile, first=False, raw=raw)
         if raw:
-            entries, weights = sweep.entries(tile, cos, inverse), sweep.column_weights(tile)
-            if kernels.factors(entries, weights, largest):
+            entries, weights = sweep.entries(tile, inverse), sweep.column_weights(tile)
+            if kernels.factors(cos, entries, weights, largest):
                 return cos, row, weight, operand, inverse
             if entries.inverse is not None:
                 cos *= inverse

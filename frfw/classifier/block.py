@@ -26,6 +26,11 @@ class Rows:
     scale: float | Tensor
     total: bool
 
+    @property
+    def flat_scale(self) -> float | Tensor:
+        """s, or (B,)."""
+        return self.scale[:, 0] if isinstance(self.scale, Tensor) else self.scale
+
 
 def exponentials(
     formula: Formula,

@@ -25,7 +25,7 @@ class ForwardPass:
         sweep.kept = [] if self.keep else None
 
     def run(self) -> tuple[Tensor, Tensor | None]:
-        """(tiles, B) sums of e^{s (N - the largest)}, and of that times N if they are wanted."""
+        """(tiles, B) log-sum-exps of s N, and sums of e^{s (N - the largest)} N if wanted."""
         sweep, count = self.sweep, self.sweep.tiling.count
         rows: list[Tensor | None] = [None, None, None]
         for tile in sweep.tiling:
@@ -41,18 +41,25 @@ class ForwardPass:
                 if rows[place] is None:
                     rows[place] = row.new_empty(count, len(row))
                 rows[place][tile.index] = row
-        sweep.largest, sums, totals = rows
-        return sums, totals
+        sweep.largest, lse, totals = rows
+        return lse, totals
 
     def _compiled(self, tile: Tile) -> tuple[Tensor, Tensor, None, Tensor | None] | None:
         """A tile in one compiled pass; None where there is none."""
         sweep, kernels = self.sweep, self.sweep.head.kernels
         if not (sweep.fuses and kernels.compiled) or sweep.seen is not None:
             return None
-        raw, _, _, _, inverse = sweep.cosines(tile, raw=True)
         weights = sweep.column_weights(tile)
-        found = kernels.forward(sweep.entries(tile, raw, inverse), weights, self.keep)
-        return None if found is None else (found[0], found[1], None, found[2])
+        if sweep.products.rounds or sweep.linear:
+            raw, _, _, _, inverse = sweep.cosines(tile, raw=True)
+            found = kernels.forward(raw, sweep.entries(tile, inverse), weights, self.keep)
+        else:
+            entries = sweep.entries(tile, sweep.inverse[tile.start : tile.stop])
+            found = kernels.multiply(sweep.x, sweep.weight_rows(tile), entries, weights, self.keep)
+        if found is None:
+            return None
+        largest, sums, factors = found
+        return largest, sweep.log_of(sums, largest), None, factors
 
     def _plain(self, tile: Tile) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         sweep, out = self.sweep, None
@@ -62,4 +69,4 @@ class ForwardPass:
         if sweep.seen is not None:
             sweep.seen.add(cos, (tile.samples, tile.targets))
         largest, sums, totals = sweep.weigh(tile, cos, best, inverse, out, None)
-        return largest, sums, totals, out
+        return largest, sweep.log_of(sums, largest), totals, out

@@ -1,7 +1,9 @@
-"""The elementwise work on a tile of cosines, as one compiled pass or as plain operations.
+"""The work on a tile as compiled functions: its cosines to their sums, and its gradients.
 
 Compiled, the whole of a formula (1 / |W|, N, its slope, the exponential, the sums of the rows)
-is two loops over a tile; plain, it is a dozen operations on blocks that fit the cache.
+is two loops over a tile; plain, it is a dozen operations on blocks that fit the cache. The matrix
+products are in the same functions where they can be: what is not called on its own costs nothing
+between two products, which leave nothing else in the caches.
 """
 
 from __future__ import annotations
@@ -14,27 +16,43 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from frfw.classifier import loops
 from frfw.losses import Formula
 
-_NEVER = -1e30  # stands for a target among the negatives: e^{s (this - m)} is 0
+Found = tuple[Tensor, Tensor, Tensor | None]  # of a tile, see `Kernels.forward`
 
 
 class Entries(NamedTuple):
-    """A tile's products and what is needed to make N of them.
+    """What is needed to make N of a tile's products x W.
 
     Attributes:
-        raw: (B, c) products x W.
-        inverse: (c,) 1 / |W|, or None where `raw` is the cosine.
+        inverse: (c,) 1 / |W|, or None where the products are the cosines.
         column: (B, 1) int32 column of each row's target, outside [0, c) if not here.
         threshold: (B, 1) of the formula.
         scale: s, or (B, 1).
     """
 
-    raw: Tensor
     inverse: Tensor | None
     column: Tensor
     threshold: Tensor
     scale: float | Tensor
+
+
+class RowFactor(NamedTuple):
+    """Gradient of the log-sum-exp, a tile's largest N, log-sum-exp (B,), s; `loops.row_factor`."""
+
+    of_lse: Tensor
+    largest: Tensor
+    lse: Tensor
+    scale: float | Tensor
+
+
+class Pull(NamedTuple):
+    """Gradient of x W_y (B,), each sample's own centre W_y (B, D) and its 1 / |W_y| (B,)."""
+
+    of_product: Tensor
+    own: Tensor
+    own_inverse: Tensor
 
 
 class Kernels:
@@ -52,17 +70,37 @@ class Kernels:
         self.formula = formula
         self.compiled = compiled and _has_slope(formula)
         if self.compiled:
-            self.first: Callable[..., tuple[Tensor, Tensor, Tensor | None]] = _compile(_first)
-            self.again: Callable[..., Tensor] = _compile(_again)
-            self.radial: Callable[..., None] = _compile(_remove_radial)
+            self.whole: Callable[..., Found] = _compile(loops.whole)
+            self.first: Callable[..., Found] = _compile(loops.first)
+            self.again: Callable[..., Tensor] = _compile(loops.again)
+            self.back: Callable[..., tuple[Tensor, Tensor, Tensor]] = _compile(loops.gradients)
+            self.radial: Callable[..., None] = _compile(loops.remove_radial)
+
+    def multiply(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        entries: Entries,
+        weights: Tensor | None,
+        with_slope: bool,
+    ) -> Found | None:
+        """`forward` for the products of x (B, D) and weight (c, D), which it makes itself.
+
+        `entries.inverse` is written as well: 1 / |W|.
+        """
+        found = self._try(
+            lambda: self.whole(self.formula, x, weight, *entries, weights, with_slope)
+        )
+        return found and found[:3]
 
     def forward(
-        self, entries: Entries, weights: Tensor | None, with_slope: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        self, raw: Tensor, entries: Entries, weights: Tensor | None, with_slope: bool
+    ) -> Found | None:
         """Largest N of each row of a tile, the sums of its exponentials, and its factors.
 
         Args:
-            entries: the tile; its products x W are not changed.
+            raw: (B, c) products x W.
+            entries: the tile.
             weights: (c,) factor w of each column, or None.
             with_slope: also return the factors.
 
@@ -70,16 +108,43 @@ class Kernels:
             m (B,), row sums (B,) of w e^{s (N - m)}, and w e^{s (N - m)} dN/dcos / |W| (B, c) or
             None; None if this cannot be compiled here.
         """
-        return self._try(lambda: self.first(self.formula, *entries, weights, with_slope))
+        return self._try(lambda: self.first(self.formula, raw, *entries, weights, with_slope))
 
-    def factors(self, entries: Entries, weights: Tensor | None, reference: Tensor) -> bool:
+    def factors(
+        self, raw: Tensor, entries: Entries, weights: Tensor | None, reference: Tensor
+    ) -> bool:
         """Put the factors that `forward` returned for m = `reference` (B,) in the products' place.
 
         Returns:
             Whether this could be compiled here; if not, nothing is changed.
         """
-        done = self._try(lambda: self.again(self.formula, *entries, weights, reference[:, None]))
+        done = self._try(
+            lambda: self.again(self.formula, raw, *entries, weights, reference[:, None])
+        )
         return done is not None
+
+    def gradients(
+        self,
+        factors: Tensor,
+        row: RowFactor,
+        pull: Pull,
+        x: Tensor,
+        weight: Tensor,
+        inverse: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Gradients of a batch whose classes are all in one tile.
+
+        Args:
+            factors: (B, C), as `forward` returned them.
+            row: what they are multiplied with, a number for each row.
+            pull: what each sample says of its own centre.
+            x: (B, D) of unit length. weight: (C, D). inverse: (C,) 1 / |W|.
+
+        Returns:
+            Gradients of x (B, D) and of weight (C, D), and (B, D) rows to add to the latter at each
+            sample's class; None if this cannot be compiled here.
+        """
+        return self._try(lambda: self.back(factors, *row, *pull, x, weight, inverse))
 
     def _try(self, kernel: Callable[[], Any]) -> Any:
         """What the kernel returns; None if it cannot be compiled."""
@@ -94,7 +159,7 @@ class Kernels:
     def remove_radial(self, gradient: Tensor, weight: Tensor, inverse: Tensor) -> None:
         """In place: the part of each row's gradient along its centre, which moves no cosine."""
         if self._try(lambda: (self.radial(gradient, weight, inverse),)) is None:
-            _remove_radial(gradient, weight, inverse)
+            loops.remove_radial(gradient, weight, inverse)
 
     def _give_up(self, error: Exception) -> None:
         # A formula's own mistakes show again, as themselves, in the plain operations.
@@ -120,46 +185,3 @@ def _has_slope(formula: Formula) -> bool:
         return True
     with torch.no_grad():
         return formula.negatives_slope(probe, probe) is not None
-
-
-def _negatives(formula, raw, inverse, column, threshold):
-    cos = raw if inverse is None else raw * inverse
-    own = torch.arange(raw.shape[1], device=raw.device, dtype=torch.int32) == column
-    value = cos if formula.identity_negatives else formula.negatives(cos, threshold)
-    return cos, torch.where(own, _NEVER, value)
-
-
-def _first(formula, raw, inverse, column, threshold, scale, weights, with_slope: bool):
-    # The factors are a tensor of their own, not written over `raw`: only then does the compiler
-    # go over a row of both loops, the largest and the exponentials, while it is in the cache.
-    cos, value = _negatives(formula, raw, inverse, column, threshold)
-    largest = value.amax(1, keepdim=True)
-    weight, factors = _weigh(
-        formula, cos, value, inverse, threshold, scale, weights, largest, with_slope
-    )
-    return largest[:, 0], weight.sum(1), factors
-
-
-def _again(formula, raw, inverse, column, threshold, scale, weights, reference):
-    cos, value = _negatives(formula, raw, inverse, column, threshold)
-    raw.copy_(_weigh(formula, cos, value, inverse, threshold, scale, weights, reference, True)[1])
-    return raw
-
-
-def _weigh(formula, cos, value, inverse, threshold, scale, weights, reference, with_slope: bool):
-    weight = torch.exp(scale * (value - reference))
-    if weights is not None:
-        weight = weight * weights
-    if not with_slope:
-        return weight, None
-    factors = weight
-    if not formula.identity_negatives:
-        factors = factors * formula.negatives_slope(cos, threshold)
-    if inverse is not None:
-        factors = factors * inverse
-    return weight, factors
-
-
-def _remove_radial(gradient: Tensor, weight: Tensor, inverse: Tensor) -> None:
-    radial = (gradient * weight).sum(1) * inverse.square()
-    gradient.addcmul_(weight, radial[:, None], value=-1)

@@ -179,16 +179,16 @@ class TileSweep:
 
     def log_sum_exp(self) -> Tensor:
         """(B,) of this process's rows: log of the sum over the other classes of e^{s N_j}."""
-        sums, totals = ForwardPass(self).run()
+        each, totals = ForwardPass(self).run()
         if self.kept is None:  # backward calls the formula again
             self._state = {name: b.clone() for name, b in self.formula.named_buffers()}
-        return self._join(sums, totals)
+        return self._join(each, totals)
 
-    def entries(self, tile: Tile, raw: Tensor, inverse: Tensor | None) -> Entries:
+    def entries(self, tile: Tile, inverse: Tensor | None) -> Entries:
         """What a compiled kernel needs of a tile."""
         column = self.columns - tile.start if tile.start else self.columns
         given = None if self.products.rounds else inverse
-        return Entries(raw, given, column, self.rows.threshold, self.rows.scale)
+        return Entries(given, column, self.rows.threshold, self.rows.scale)
 
     def weigh(
         self,
@@ -239,15 +239,20 @@ class TileSweep:
             out *= inverse
         return out
 
-    def _join(self, sums: Tensor, totals: Tensor | None) -> Tensor:
+    def log_of(self, sums: Tensor, largest: Tensor) -> Tensor:
+        """(B,) log-sum-exp of s N from the sums of e^{s (N - largest)}, which are overwritten."""
+        scale = self.rows.flat_scale
+        if isinstance(scale, Tensor):
+            return sums.log_().addcmul_(largest, scale)
+        return sums.log_().add_(largest, alpha=scale)
+
+    def _join(self, each: Tensor, totals: Tensor | None) -> Tensor:
         """Log-sum-exp over tiles, then over processes."""
-        scale = self.rows.scale
-        shift = self.largest * (scale[:, 0] if isinstance(scale, Tensor) else scale)
-        each = sums.log().add_(shift)
         self.lse = torch.logsumexp(each, 0) if len(each) > 1 else each[0]
         mean = None
         if totals is not None:
-            mean = (totals * (shift - self.lse).clamp_max(1.0).exp()).sum(0)
+            shift = self.largest * self.rows.flat_scale - self.lse
+            mean = (totals * shift.clamp_max(1.0).exp()).sum(0)
         if self.spread:
             each = self.exchange.stack(self.lse)
             lse = torch.logsumexp(each, 0)

@@ -1,8 +1,8 @@
 """The margin softmax in tiles: forward and backward without the B x C logits.
 
 With x of unit length, cos_j = (x W_j) / |W_j|, and only the log-sum-exp of the negatives needs all
-classes. It is one autograd function; the target, the margin and the loss are (B,) vectors that
-plain autograd handles: L = softplus(lse - s T), whose derivative 1 - p has no cancellation.
+classes. The target and the margin are (B,) vectors that plain autograd handles; the loss is
+L = softplus(lse - s T), whose derivative 1 - p has no cancellation.
 
 Backward, for a tile of classes with G_bj = dL_b / dcos_bj: D = G^T x / |W|, and
 dW_j = D_j - (D_j W_j) W_j / |W_j|^2. The forward pass either keeps w e^{s (N - m)} dN/dcos / |W|
@@ -65,13 +65,7 @@ class TiledSoftmax:
         if self.collect:
             self.seen = TileStatistics(self.formula, self.sweep.gather(threshold))
         self.sweep.begin(threshold, scale, differentiable, self.seen)
-        lse = _NegativeLogSumExp.apply(
-            self._link, scale if isinstance(scale, Tensor) else None, self.sweep
-        )
-        margin = lse - scale * target
-        # softplus switches to the identity above its threshold; there the difference is below eps.
-        per_sample = F.softplus(margin, threshold=40.0)
-        return per_sample, torch.sigmoid(-margin.detach())
+        return _MarginLoss.apply(self._link, target, scale, self.sweep)
 
     @torch.no_grad()
     def statistics(self, target: Tensor, threshold: Tensor) -> dict[str, object]:
@@ -99,17 +93,34 @@ class _TargetCosine(torch.autograd.Function):
         return of_x, of_weight, of_bias, None
 
 
-class _NegativeLogSumExp(torch.autograd.Function):
-    """log of the sum over the other classes of e^{s N_j}; hands its gradient to `_TargetCosine`."""
+class _MarginLoss(torch.autograd.Function):
+    """T, s -> L = softplus(lse - s T) and p, with lse the log of the sum of e^{s N_j}, j not y.
+
+    It hands the gradient of lse to `_TargetCosine`.
+    """
 
     @staticmethod
-    def forward(ctx, link: Tensor, scale: Tensor | None, sweep: TileSweep) -> Tensor:
-        ctx.sweep, ctx.has_scale = sweep, scale is not None
-        return sweep.log_sum_exp()
+    def forward(ctx, link: Tensor, target: Tensor, scale: float | Tensor, sweep: TileSweep):
+        ctx.sweep, ctx.scale = sweep, scale
+        margin = sweep.log_sum_exp() - scale * target
+        p = torch.sigmoid(-margin)
+        ctx.save_for_backward(torch.sigmoid(margin), target)  # 1 - p would have no digits
+        ctx.mark_non_differentiable(p)
+        # softplus switches to the identity above its threshold; there the difference is below eps.
+        return F.softplus(margin, threshold=40.0), p
+
+    @staticmethod
+    def backward(ctx, of_loss: Tensor, _p: Tensor):
+        if torch.is_grad_enabled():  # a graph of this is wanted: let it refuse, not end in silence
+            of_loss = of_loss.detach().requires_grad_()
+        return _MarginLoss._first_order(ctx, of_loss)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, of_lse: Tensor):
-        ctx.sweep.of_lse = of_lse
-        of_scale = ctx.sweep.scale_gradient(of_lse) if ctx.has_scale else None
-        return of_lse.new_zeros(()), of_scale, None
+    def _first_order(ctx, of_loss: Tensor):
+        rest, target = ctx.saved_tensors
+        of_lse = ctx.sweep.of_lse = of_loss * rest
+        of_scale = None
+        if isinstance(ctx.scale, Tensor) and ctx.needs_input_grad[2]:
+            of_scale = ctx.sweep.scale_gradient(of_lse) - of_lse * target
+        return of_lse.new_zeros(()), of_lse * -ctx.scale, of_scale, None
