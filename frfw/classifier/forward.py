@@ -50,12 +50,12 @@ class ForwardPass:
         if not (sweep.fuses and kernels.compiled) or sweep.seen is not None:
             return None
         weights = sweep.column_weights(tile)
+        weight = None  # its norms are worked out where they are needed first
         if sweep.products.rounds or sweep.linear:
             raw, _, _, _, inverse = sweep.cosines(tile, raw=True)
-            found = kernels.forward(raw, sweep.entries(tile, inverse), weights, self.keep)
         else:
-            entries = sweep.entries(tile, sweep.inverse[tile.start : tile.stop])
-            found = kernels.multiply(sweep.x, sweep.weight_rows(tile), entries, weights, self.keep)
+            raw, _, weight, _, inverse = sweep.cosines(tile, first=False, raw=True)
+        found = kernels.forward(raw, weight, sweep.entries(tile, inverse), weights, self.keep)
         if found is None:
             return None
         largest, sums, factors = found

@@ -1,9 +1,9 @@
 """The work on a tile as compiled functions: its cosines to their sums, and its gradients.
 
 Compiled, the whole of a formula (1 / |W|, N, its slope, the exponential, the sums of the rows)
-is two loops over a tile; plain, it is a dozen operations on blocks that fit the cache. The matrix
-products are in the same functions where they can be: what is not called on its own costs nothing
-between two products, which leave nothing else in the caches.
+is a few loops over a tile; plain, it is a dozen operations on blocks that fit the cache. Where one
+tile holds all classes, the backward pass with its products is one function: what is not called on
+its own costs nothing between two products, which leave nothing else in the caches.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import types
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -70,36 +71,25 @@ class Kernels:
         self.formula = formula
         self.compiled = compiled and _has_slope(formula)
         if self.compiled:
-            self.whole: Callable[..., Found] = _compile(loops.whole)
+            self.normed: Callable[..., Found] = _compile(loops.normed)
             self.first: Callable[..., Found] = _compile(loops.first)
             self.again: Callable[..., Tensor] = _compile(loops.again)
             self.back: Callable[..., tuple[Tensor, Tensor, Tensor]] = _compile(loops.gradients)
             self.radial: Callable[..., None] = _compile(loops.remove_radial)
 
-    def multiply(
+    def forward(
         self,
-        x: Tensor,
-        weight: Tensor,
+        raw: Tensor,
+        weight: Tensor | None,
         entries: Entries,
         weights: Tensor | None,
         with_slope: bool,
-    ) -> Found | None:
-        """`forward` for the products of x (B, D) and weight (c, D), which it makes itself.
-
-        `entries.inverse` is written as well: 1 / |W|.
-        """
-        found = self._try(
-            lambda: self.whole(self.formula, x, weight, *entries, weights, with_slope)
-        )
-        return found and found[:3]
-
-    def forward(
-        self, raw: Tensor, entries: Entries, weights: Tensor | None, with_slope: bool
     ) -> Found | None:
         """Largest N of each row of a tile, the sums of its exponentials, and its factors.
 
         Args:
             raw: (B, c) products x W.
+            weight: (c, D) if 1 / |W| is to be worked out and written to `entries.inverse` as well.
             entries: the tile.
             weights: (c,) factor w of each column, or None.
             with_slope: also return the factors.
@@ -108,7 +98,8 @@ class Kernels:
             m (B,), row sums (B,) of w e^{s (N - m)}, and w e^{s (N - m)} dN/dcos / |W| (B, c) or
             None; None if this cannot be compiled here.
         """
-        return self._try(lambda: self.first(self.formula, raw, *entries, weights, with_slope))
+        loop = self.first if weight is None else partial(self.normed, weight)
+        return self._try(lambda: loop(self.formula, raw, *entries, weights, with_slope))
 
     def factors(
         self, raw: Tensor, entries: Entries, weights: Tensor | None, reference: Tensor

@@ -13,26 +13,24 @@ from frfw.losses import Formula
 _NEVER = -1e30  # stands for a target among the negatives: e^{s (this - m)} is 0
 
 
-def whole(
-    formula: Formula,
-    x: Tensor,
+def normed(
     weight: Tensor,
+    formula: Formula,
+    raw: Tensor,
     inverse: Tensor,
     column: Tensor,
     threshold: Tensor,
     scale: float | Tensor,
     weights: Tensor | None,
     with_slope: bool,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """`first` for x W, which is made here, as is 1 / |W|; also returns x W."""
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """`first`, with 1 / |W| worked out and written to `inverse`."""
     made = torch.linalg.vector_norm(weight, dim=1).clamp_min(1e-12).reciprocal()
     inverse.copy_(made)
     # A view with strides must be of something in memory: otherwise the compiler would work the root
     # and the reciprocal out again for each of the tile's entries, twice.
     made = torch.as_strided(made, made.shape, (1,))
-    raw = torch.mm(x, weight.T)
-    found = first(formula, raw, made, column, threshold, scale, weights, with_slope)
-    return *found, raw  # which is not to be written over either, see `first`
+    return first(formula, raw, made, column, threshold, scale, weights, with_slope)
 
 
 def _negatives(

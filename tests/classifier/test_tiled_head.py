@@ -100,7 +100,7 @@ def test_a_kernel_that_cannot_be_compiled_is_said(monkeypatch):
     def broken(*_):
         raise RuntimeError("no C++ compiler")
 
-    head.kernels.whole = broken
+    head.kernels.normed = broken
     with pytest.warns(UserWarning, match="no C\\+\\+ compiler.*plain operations"):
         head(torch.randn(4, 6), torch.arange(4)).loss.backward()
 
