@@ -1,4 +1,4 @@
-"""Arrow's columns as NumPy arrays.
+"""Arrow's columns as NumPy arrays, and back.
 
 pyarrow's own conversions import pandas first, a second's work that opening a set can do without.
 """
@@ -26,6 +26,13 @@ def numbers(column: pa.Array | pa.ChunkedArray, dtype: type[np.generic]) -> np.n
         for chunk in getattr(column, "chunks", [column])
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, dtype)])
+
+
+def column_of(values: np.ndarray) -> pa.Array:
+    """Return contiguous (N,) int64 as Arrow's, not copied."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
 
 
 def give_back() -> None:

@@ -88,10 +88,15 @@ class Dataset:
 
 
 def contiguous(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Renumber labels 0..C-1 in ascending order: the new int64 labels and the C old values."""
+    """Renumber int64 labels 0..C-1 in ascending order: the new labels and the C old values.
+
+    Labels that are so numbered are returned as they are.
+    """
     low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, -1)
     if low >= 0 and high < 2 * len(labels):  # counting is many times faster than sorting
         present = np.bincount(labels, minlength=high + 1) > 0
+        if present.all():
+            return labels, np.arange(high + 1)
         renumbered = (np.cumsum(present) - 1)[labels]
         return renumbered, np.flatnonzero(present)
     values, renumbered = np.unique(labels, return_inverse=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from frfw.data.arrow import numbers
+from frfw.data.arrow import give_back, numbers
 from frfw.data.recordio_format import MAGIC
 from frfw.errors import FrfwError
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
+_THREADS = 8
+_SMALLEST = 32  # bytes of a record with a header and one byte of an image
 
 
 @dataclass
@@ -44,13 +47,13 @@ def read_index(rec: Path, idx: Path) -> RecordIndex:
         if not path.is_file():
             raise FrfwError(f"{path} is missing: a RecordIO set is train.rec with train.idx")
     size = os.path.getsize(rec)
-    if size < 32:
+    if size < _SMALLEST:
         raise FrfwError(f"{rec} is truncated: it has {size} bytes, no whole record")
     keys, starts = _read_idx(idx)
     _check_range(rec, idx, keys, starts, size)
     ends = _ends(idx, starts, size)
-    flags, labels, empty = _read_headers(rec, idx, keys, starts, ends, size)
-    return _split(rec, keys, starts, ends, flags, labels, empty)
+    listed, labels, empty = _read_headers(rec, idx, keys, starts, ends, size)
+    return _split(rec, keys, starts, ends, listed, labels, empty)
 
 
 def _read_idx(idx: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -66,6 +69,8 @@ def _read_idx(idx: Path) -> tuple[np.ndarray, np.ndarray]:
             csv.ConvertOptions(column_types=dict.fromkeys(names, "int64"), null_values=[]),
         )
         keys, starts = (numbers(table[name], np.int64) for name in names)
+        del table
+        give_back()
     except (ArrowException, ValueError) as error:
         raise FrfwError(hint) from error
     if not len(keys):
@@ -101,7 +106,7 @@ def _check_range(rec: Path, idx: Path, keys: np.ndarray, starts: np.ndarray, siz
     if len(wrong):
         at = wrong[0]
         raise FrfwError(f"{idx} is wrong: no record can begin at {starts[at]} (key {keys[at]})")
-    beyond = np.flatnonzero(starts > size - 32)
+    beyond = np.flatnonzero(starts > size - _SMALLEST)
     if len(beyond):
         at = beyond[np.argmin(starts[beyond])]
         raise FrfwError(
@@ -118,31 +123,46 @@ def _read_headers(
     ends: np.ndarray,
     size: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read flag, label and emptiness of every record from the mapped file, in chunks."""
-    words = np.memmap(rec, "<u4", mode="r", shape=(size // 4,))
-    flags = np.empty(len(starts), np.uint32)
+    """Of every record: whether its label is a list, its (first) label, whether it has no image."""
+    listed = np.empty(len(starts), bool)
     labels = np.empty(len(starts), np.float32)
     empty = np.empty(len(starts), bool)
-    for at in range(0, len(starts), _CHUNK):
+
+    def read(at: int) -> None:
         part = slice(at, at + _CHUNK)
-        first = starts[part] // 4
-        bad = np.flatnonzero(words[first] != MAGIC)
-        if len(bad):
-            key, start = keys[part][bad[0]], starts[part][bad[0]]
-            raise FrfwError(
-                f"{idx} does not fit {rec.name}: no record begins at byte {start} (key {key}); "
-                f"take the .idx that was made with this .rec"
-            )
-        length = (words[first + 1] & ((1 << 29) - 1)).astype(np.int64)
-        bad = np.flatnonzero(starts[part] + 8 + length > ends[part])
-        if len(bad):
-            _refuse_overlong(rec, idx, keys[part][bad[0]], ends[part][bad[0]] == size)
-        flags[part] = words[first + 2]
-        where = first + np.where(flags[part] > 0, 8, 3)
-        labels[part] = words[np.minimum(where, len(words) - 1)].view(np.float32)
-        whole = words[first + 1] >> 29 == 0
-        empty[part] = whole & (length <= 24 + 4 * flags[part].astype(np.int64))
-    return flags, labels, empty
+        listed[part], labels[part], empty[part] = _headers(
+            rec, idx, keys[part], starts[part], ends[part], size
+        )
+
+    # Each thread waits for its own pages of a file that may be far away.
+    with ThreadPoolExecutor(_THREADS) as threads:
+        list(threads.map(read, range(0, len(starts), _CHUNK)))  # the first error is raised here
+    return listed, labels, empty
+
+
+def _headers(
+    rec: Path, idx: Path, keys: np.ndarray, starts: np.ndarray, ends: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read the headers of one chunk. Only its part of the file is mapped, and let go again."""
+    begin, end = int(starts.min()), min(size, int(ends.max()) + _SMALLEST)
+    words = np.memmap(rec, "<u4", mode="r", offset=begin, shape=((end - begin) // 4,))
+    first = (starts - begin) // 4
+    bad = np.flatnonzero(words[first] != MAGIC)
+    if len(bad):
+        raise FrfwError(
+            f"{idx} does not fit {rec.name}: no record begins at byte {starts[bad[0]]} "
+            f"(key {keys[bad[0]]}); take the .idx that was made with this .rec"
+        )
+    coded = words[first + 1]
+    length = (coded & ((1 << 29) - 1)).astype(np.int64)
+    bad = np.flatnonzero(starts + 8 + length > ends)
+    if len(bad):
+        _refuse_overlong(rec, idx, keys[bad[0]], ends[bad[0]] == size)
+    flags = words[first + 2]
+    where = first + np.where(flags > 0, 8, 3)
+    labels = words[np.minimum(where, len(words) - 1)].view(np.float32)
+    empty = (coded >> 29 == 0) & (length <= 24 + 4 * flags.astype(np.int64))
+    return flags > 0, labels, empty
 
 
 def _refuse_overlong(rec: Path, idx: Path, key: int, last: bool) -> None:
@@ -158,14 +178,14 @@ def _split(
     keys: np.ndarray,
     starts: np.ndarray,
     ends: np.ndarray,
-    flags: np.ndarray,
+    listed: np.ndarray,
     labels: np.ndarray,
     empty: np.ndarray,
 ) -> RecordIndex:
     """Keep the image records; the header (key 0) says where they end and how many identities."""
     classes = None
     image = ~empty
-    if keys[0] == 0 and flags[0] > 0 and empty[0]:
+    if keys[0] == 0 and listed[0] and empty[0]:
         first, last = _header_range(rec, int(starts[0]))
         classes = last - first
         # The header counts in float32, exact to 2^24 only: a larger set may be off by a little.

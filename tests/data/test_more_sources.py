@@ -77,6 +77,25 @@ def test_parquet_columns_that_are_no_text(make_folder):
         open_source(root / "list.parquet")
 
 
+@pytest.mark.parametrize(
+    ("identity", "names"),
+    [
+        (["b", "a", "b", "é"], ["a", "b", "é"]),
+        ([3, 10, 3, 4], ["10", "3", "4"]),
+        # A categorical may name identities that no row has.
+        (pa.DictionaryArray.from_arrays([3, 1, 3, 2], ["w", "x", "y", "z"]), ["x", "y", "z"]),
+        (pa.DictionaryArray.from_arrays([1, 0, 1, 0], [10, 9]), ["10", "9"]),
+    ],
+)
+def test_parquet_identities_in_row_groups(tmp_path, identity, names):
+    table = pa.table({"path": ["..a", "b..", "...", "d"], "identity": identity})
+    pq.write_table(table, tmp_path / "list.parquet", row_group_size=2)
+    dataset = open_source(tmp_path / "list.parquet")
+    assert dataset.identity_names == names
+    written = [str(value) for value in pa.array(identity).to_pylist()]
+    assert [names[label] for label in dataset.labels] == written
+
+
 @given(st.lists(st.lists(st.text(), max_size=4), max_size=4), st.integers(0, 3))
 def test_strings_from_arrow_are_those_given(chunks, cut):
     column = pa.chunked_array(chunks, pa.large_string())[cut:]

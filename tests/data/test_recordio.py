@@ -138,6 +138,40 @@ def test_index_in_any_order(make_records):
     np.testing.assert_array_equal(backwards[1], expected[4])
 
 
+@pytest.mark.parametrize("order", ["ascending", "descending", "mixed"])
+def test_index_read_in_many_chunks(make_records, monkeypatch, order):
+    root = make_records([3, 4, 2])
+    expected = RecordDataset(root)
+    places = [line.split("\t")[1] for line in (root / "train.idx").read_text().splitlines()]
+    images, others = places[: len(expected)], places[len(expected) :]
+    if order == "descending":
+        images = images[::-1]
+    elif order == "mixed":
+        images = images[::2] + images[1::2]
+    keys = [*range(1, len(places)), 0]
+    rows = [f"{key}\t{place}" for key, place in zip(keys, images + others)]
+    (root / "train.idx").write_text("\n".join(rows))
+    whole = RecordDataset(root)
+    monkeypatch.setattr("frfw.data.record_index._CHUNK", 2)
+    chunked = RecordDataset(root)
+    for name, array in whole.arrays.items():
+        np.testing.assert_array_equal(chunked.arrays[name], array)
+    assert sorted(chunked.labels.tolist()) == sorted(expected.labels.tolist())
+    np.testing.assert_array_equal(chunked.read(0), whole.read(0))
+
+
+@pytest.mark.parametrize("step", [4, 8, 12, 28])
+def test_index_of_places_where_no_record_is(make_records, monkeypatch, step):
+    """The part of the file that is mapped for a chunk holds its last header, wherever it ends."""
+    monkeypatch.setattr("frfw.data.record_index._CHUNK", 2)
+    root = make_records([3, 3])
+    places = [int(line.split("\t")[1]) for line in (root / "train.idx").read_text().splitlines()]
+    rows = [f"{key}\t{at}" for key, at in enumerate([*places[:2], places[1] + step])]
+    (root / "train.idx").write_text("\n".join(rows))
+    with pytest.raises(FrfwError, match=r"train\.idx does not fit train\.rec: record 1 runs into"):
+        RecordDataset(root)
+
+
 @given(arrays(np.int64, st.integers(0, 9), elements=st.integers(-5, 30)))
 def test_labels_are_numbered_as_they_are_sorted(labels):
     values, expected = np.unique(labels, return_inverse=True)
