@@ -104,7 +104,10 @@ class Classifier(nn.Module):
         Raises:
             FrfwError: shapes, dtypes, labels or NaN embeddings that cannot be, on every process.
         """
-        with torch.autocast(embeddings.device.type, enabled=False):
+        device = embeddings.device.type
+        if not torch.is_autocast_enabled(device):  # switching it off takes a while
+            return self._forward(embeddings, labels)
+        with torch.autocast(device, enabled=False):
             return self._forward(embeddings, labels)
 
     def _forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:

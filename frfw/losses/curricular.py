@@ -85,7 +85,7 @@ class CurricularFace(ArcFace):
     def _move(self, value: Tensor) -> None:
         if not self.adaptive or not self.training:
             return
-        self.t.mul_(1 - self.rate).add_(self.rate * value)
+        self.t.mul_(1 - self.rate).add_(value, alpha=self.rate)
         if self.clamp_t:
             self.t.clamp_(0, 1)
 

@@ -100,7 +100,7 @@ class ArcFace(Formula):
 
     def with_margin(self, cos: Tensor, m: float | Tensor) -> Tensor:
         """Return T for the margin m (a number or (B,)), with this loss's rules."""
-        value = ease(angular(cos, m, self.beyond_pi), cos, self.easy_margin, m)
+        value = ease(add_angle(cos, m, self.beyond_pi), cos, self.easy_margin, m)
         return straight_through(value, cos) if self.gradient == "straight_through" else value
 
 
@@ -178,20 +178,6 @@ class SubcenterArcFace(ArcFace):
         if sub_centers < 1:
             raise ValueError(f"sub_centers must be at least 1, got {sub_centers}")
         self.sub_centers = int(sub_centers)
-
-
-def angular(cos: Tensor, m: float | Tensor, beyond_pi: str) -> Tensor:
-    """Return cos(θ + m) with a rule for θ + m > π; m a number or broadcastable to `cos`."""
-    plain = add_angle(cos, m)
-    if beyond_pi == "none":
-        return plain
-    if isinstance(m, Tensor):
-        # A margin drawn below 0 never turns the angle beyond π.
-        edge, drop = torch.where(m > 0, -torch.cos(m), -2), m * torch.sin(m)
-    else:
-        edge, drop = -math.cos(m), m * math.sin(m)
-    past = {"linear": cos - drop, "cosine": cos, "saturate": torch.full_like(cos, -1)}
-    return torch.where(cos > edge, plain, past[beyond_pi])
 
 
 def ease(value: Tensor, cos: Tensor, easy_margin: str, m: float | Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from frfw.losses.angles import add_angle
 from frfw.losses.formula import Formula, Samples, choice, register
-from frfw.losses.margin import ArcFace, CosFace, angular
+from frfw.losses.margin import ArcFace, CosFace
 
 HARD = ("adaptive", "fixed")
 
@@ -102,7 +102,7 @@ class MVArc(_RaisedNegatives, ArcFace):
 
     def threshold(self, samples: Samples) -> Tensor:
         # With the rule: without it a negative could become hard as the own cosine rises from -1.
-        return angular(samples.cos.detach(), self.m, self.beyond_pi)
+        return add_angle(samples.cos.detach(), self.m, self.beyond_pi)
 
 
 @register("npcface")

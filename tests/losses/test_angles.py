@@ -41,3 +41,20 @@ def test_an_added_angle_is_the_cosine_of_the_sum(cos, m):
     expected = math.cos(math.acos(cos) + m)
     assert add_angle(value, m).item() == pytest.approx(expected, abs=1e-12)
     assert torch.autograd.gradcheck(lambda c: add_angle(c, m), (value,), eps=1e-7, atol=1e-4)
+
+
+@pytest.mark.parametrize("rule", ["linear", "cosine", "saturate"])
+@pytest.mark.parametrize("m", [0.0, 0.5, 2.5])
+def test_rules_beyond_pi_against_plain_autograd(rule, m):
+    cos = torch.linspace(-0.9999, 0.9999, 401, dtype=torch.float64)
+
+    def plain(c):
+        past = {"linear": c - m * math.sin(m), "cosine": c, "saturate": torch.full_like(c, -1)}
+        turned = c * math.cos(m) - sine(c) * math.sin(m)
+        return torch.where(c > -math.cos(m), turned, past[rule])
+
+    assert torch.equal(add_angle(cos, m, rule), plain(cos))
+    expected = gradient_of(plain, cos)
+    torch.testing.assert_close(gradient_of(lambda c: add_angle(c, m, rule), cos), expected)
+    drawn = torch.full_like(cos, m)  # a margin of each sample's own, as ElasticFace draws them
+    torch.testing.assert_close(gradient_of(lambda c: add_angle(c, drawn, rule), cos), expected)
