@@ -50,6 +50,8 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 def assert_same(one: dict, other: dict, name: str) -> None:
     """Losses and gradient norms of every step, momentum, weights and the loss's state (t)."""
     assert len(other["losses"]) == len(one["losses"]) == 20
+    # Nearer to 0 a loss at s = 64 is made of differences that float32 rounds away.
+    assert min(one["losses"]) > 1
     assert other["losses"] == pytest.approx(one["losses"], rel=1e-5), name
     assert other["norms"] == pytest.approx(one["norms"], rel=1e-5), name
     for part in ("backbone", "head", "extra_loss", "momentum"):
@@ -97,7 +99,7 @@ def test_losses_that_need_the_whole_batch(tmp_path, blobs):
 @pytest.mark.slow
 def test_a_run_goes_on_over_one_two_three_and_one_processes(tmp_path, blobs):
     """The same global batches, so the same losses; the head changes from whole to shards too."""
-    settings = ["schedule=constant", "loss=curricular"]
+    settings = [*CLIPPED, "schedule=constant", "optimizer.base_lr=0.005"]
     whole = run(tmp_path / "whole", blobs, 1, settings)
     legs = [(1, 5, []), (2, 10, ["classifier.parallel=sharded"]), (3, 15, []), (1, 20, [])]
     folder = tmp_path / "cut"
