@@ -87,7 +87,7 @@ def calibrate_model(embedder: Embedder, args: argparse.Namespace) -> Calibration
     from frfw.evaluation.calibration import calibrate, check_far
     from frfw.evaluation.pairs import check_folds
     from frfw.evaluation.sets import own_folds, pair_identities
-    from frfw.evaluation.values import whole
+    from frfw.values import whole
 
     pairs = load_pairs(_source(args))
     check_folds(pairs, own_folds(pairs, 10), args.pairs)

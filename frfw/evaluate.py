@@ -107,7 +107,7 @@ def _root(embedder: Embedder | None) -> str:
 
 def _extraction(settings: dict[str, Any], embedder: Embedder | None) -> Extraction:
     from frfw.evaluation import Extraction
-    from frfw.evaluation.values import whole
+    from frfw.values import whole
 
     return Extraction(
         size=embedder.preprocessing.size if embedder else 112,
@@ -141,7 +141,7 @@ def _open(
     from frfw.evaluation import open_sets
     from frfw.evaluation.protocols import open_protocols
     from frfw.evaluation.statement import disagreements
-    from frfw.evaluation.values import whole
+    from frfw.values import whole
 
     for key in ("bootstrap", "seed"):
         whole(settings[key], f"evaluation.{key}", 0)

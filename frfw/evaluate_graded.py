@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def chosen_sets(wanted: dict[str, Any], opened: dict[str, PairSet]) -> dict[str, PairSet]:
     """Return the sets to score, none where robustness is off; refuse what cannot be done."""
     from frfw.evaluation.changes import chosen_changes
-    from frfw.evaluation.values import rate, whole
+    from frfw.values import rate, whole
 
     if not wanted["enabled"]:
         return {}

@@ -2,48 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from frfw.command import hydra_command
-from frfw.errors import FrfwError
+from frfw.errors import FrfwError, nearest
 
-_MOMENTUM = {"sgd": 1, "adamw": 2}
+_MOMENTUM = {"sgd": 1, "adamw": 2}  # numbers kept for a weight
 
 
 def _job(cfg: Any) -> Any:
-    from frfw.classifier.tiles import parse_budget
-    from frfw.planning.settings import Job
+    from frfw.planning.settings import PRECISIONS, Job
+    from frfw.values import rate, whole
 
-    if cfg.device not in ("cuda", "cpu"):
-        raise FrfwError(f"device={cfg.device}: choose cuda or cpu")
-    memory = (parse_budget(cfg.device_memory) or 0) - (parse_budget(cfg.reserve) or 0)
+    memory = (_bytes(cfg, "device_memory") or 0) - (_bytes(cfg, "reserve") or 0)
     if memory <= 0:
         raise FrfwError(
             f"device_memory={cfg.device_memory} leaves nothing beyond reserve={cfg.reserve}"
         )
     return Job(
-        classes=cfg.classes,
-        dim=cfg.backbone.embedding_dim,
-        sub_centers=cfg.sub_centers,
-        devices=cfg.devices,
-        batch=cfg.global_batch_size,
-        precision=cfg.precision,
+        classes=whole(cfg.classes, "classes", 1),
+        dim=whole(cfg.backbone.embedding_dim, "backbone.embedding_dim", 1),
+        sub_centers=whole(cfg.sub_centers, "sub_centers", 1),
+        devices=whole(cfg.devices, "devices", 1),
+        batch=whole(cfg.global_batch_size, "global_batch_size", 1),
+        precision=_choice(cfg.precision, "precision", PRECISIONS),
         memory=memory,
-        sample_rate=cfg.sample_rate,
-        momentum=_MOMENTUM[cfg.optimizer.name],
-        memory_budget=parse_budget(cfg.memory_budget),
-        cuda=cfg.device == "cuda",
+        sample_rate=rate(cfg.sample_rate, "sample_rate"),
+        momentum=_MOMENTUM[_choice(cfg.optimizer.name, "optimizer.name", _MOMENTUM)],
+        memory_budget=_bytes(cfg, "memory_budget"),
+        cuda=_choice(cfg.device, "device", ("cuda", "cpu")) == "cuda",
     )
+
+
+def _bytes(cfg: Any, key: str) -> int | None:
+    from frfw.classifier.tiles import parse_budget
+
+    try:
+        return parse_budget(cfg[key])
+    except FrfwError as error:
+        raise FrfwError(f"{key}: {error}") from error
+
+
+def _choice(value: Any, key: str, choices: Iterable[str]) -> str:
+    if value not in choices:
+        hint = nearest(value, choices)
+        raise FrfwError(
+            f"{key}={value}: there is no such choice.{hint} Choices: {', '.join(choices)}"
+        )
+    return value
 
 
 @hydra_command("plan")
 def main(cfg: Any) -> None:
     """Print bytes and work per device of every way to run a training, and the cheapest."""
     from frfw.planning.network import measure
-    from frfw.planning.settings import cheapest, settings
+    from frfw.planning.settings import cheapest, left_out, settings
+    from frfw.values import whole
 
     job = _job(cfg)
-    network = measure(dict(cfg.backbone), cfg.input_size)
+    network = measure(dict(cfg.backbone), whole(cfg.input_size, "input_size", 1))
     found = settings(job, network)
     print(
         f"{job.classes:,} classes, {cfg.backbone.name} ({network.parameters / 1e6:.1f} M "
@@ -51,6 +69,8 @@ def main(cfg: Any) -> None:
         f"{job.devices} devices, {job.precision}; GB per device\n"
     )
     print(_table(found))
+    for reason, names in left_out(job).items():
+        print(f"not possible: {', '.join(names)}: {reason}")
     work = 6.0 * network.macs * -(-job.batch // job.devices) / 1e12
     print(f"\nBackbone, forward and backward: {work:.2f} TFLOP a step and device.")
     print(f"A device has {cfg.device_memory}, of which {cfg.reserve} are left free.")
@@ -63,10 +83,24 @@ def main(cfg: Any) -> None:
         )
         return
     print(f"Cheapest that fits: {best.name}\n")
-    keys = [f"classifier.parallel={best.parallel}", "classifier.mode=tiled"]
-    keys += [f"classifier.fused_update={str(best.fused).lower()}"] if best.fused else []
+    print("  " + " ".join(_overrides(cfg, job, best)))
+    if best.fused:
+        print("  (the fused update needs trainer.clip_norm=null and no accumulation)")
+
+
+def _overrides(cfg: Any, job: Any, best: Any) -> list[str]:
+    """What `frfw.train` must be given for a setting, beside backbone, loss and data."""
+    keys = [
+        f"trainer.global_batch_size={job.batch}",
+        f"trainer.precision={job.precision}",
+        f"optimizer={cfg.optimizer.name}",
+        f"classifier.parallel={best.parallel}",
+        "classifier.mode=tiled",
+    ]
+    keys += ["classifier.fused_update=true"] if best.fused else []
     keys += [f"classifier.sample_rate={job.sample_rate}"] if best.parallel == "sampled" else []
-    print("  " + " ".join(keys))
+    budget = cfg.memory_budget
+    return keys + ([] if budget is None else [f"classifier.memory_budget={budget}"])
 
 
 def _table(found: list[Any]) -> str:

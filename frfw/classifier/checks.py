@@ -8,11 +8,17 @@ from torch import Tensor
 from frfw.classifier.exchange import Exchange
 from frfw.errors import FrfwError
 
-_FINE, _SHAPE, _DTYPE, _RANGE, _NAN = range(5)
+_FINE, _TYPE, _SHAPE, _COLUMN, _DTYPE, _RANGE, _NOT_FINITE = range(7)
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def agree(
-    embeddings: Tensor, labels: Tensor, dim: int, classes: int, exchange: Exchange, finite: bool
+    embeddings: Tensor,
+    labels: Tensor,
+    weight: Tensor,
+    classes: int,
+    exchange: Exchange,
+    finite: bool,
 ) -> list[int]:
     """Check a batch on every process and return the batch size of each, in rank order.
 
@@ -20,18 +26,26 @@ def agree(
     first thing that is exchanged, and every process raises the same complaint.
 
     Args:
-        embeddings: (B, dim) floating point.
+        embeddings: (B, D) floating point.
         labels: (B,) int64 in [0, classes).
-        finite: refuse embeddings with NaN (switched off where a gradient scaler deals with them).
+        weight: (centres, D) of the head, float32 or float64.
+        finite: refuse embeddings that are NaN or infinite (switched off where a gradient scaler
+            deals with them).
 
     Raises:
         FrfwError: what is wrong, on which process, at which position.
     """
+    if weight.dtype in _HALF:
+        raise FrfwError(
+            f"the classifier's weight is {weight.dtype}: keep it in float32 (head.float()); "
+            "embeddings and `precision` may be half"
+        )
+    dim = weight.shape[1]
     verdict = _inspect(embeddings, labels, dim, classes, finite)
-    size = len(labels) if labels.ndim else 0
+    size = len(labels) if verdict[0] == _FINE else 0
     heard = [[size, *verdict]]
     if exchange.world > 1:
-        told = torch.tensor(heard[0], dtype=torch.int64, device=embeddings.device)
+        told = torch.tensor(heard[0], dtype=torch.int64, device=weight.device)
         heard = exchange.stack(told).tolist()
     for rank, (_, kind, position, value) in enumerate(heard):
         if kind != _FINE:
@@ -47,33 +61,46 @@ def _inspect(
     embeddings: Tensor, labels: Tensor, dim: int, classes: int, finite: bool
 ) -> tuple[int, int, int]:
     """Return (kind, position, value) of the first thing that is wrong, or zeros."""
+    for kind, value in enumerate((embeddings, labels)):
+        if not isinstance(value, Tensor):
+            return _TYPE, kind, 0
+    if labels.ndim > 1 and labels.numel() == len(embeddings):
+        return _COLUMN, labels.ndim, 0
     if embeddings.ndim != 2 or embeddings.shape[1] != dim or labels.shape != embeddings.shape[:1]:
         width = embeddings.shape[1] if embeddings.ndim == 2 else -1
         return _SHAPE, labels.numel(), width
     if not embeddings.is_floating_point() or labels.dtype != torch.int64:
         return _DTYPE, int(not embeddings.is_floating_point()), 0
     outside = (labels < 0) | (labels >= classes)
-    # A row's sum is NaN if a number is; it may also be where there are infinities only.
-    suspect = embeddings.detach().sum(1).isnan() if finite else outside
+    # A row's sum is not finite if a number is not; it may also overflow.
+    suspect = ~embeddings.detach().sum(1).isfinite() if finite else outside
     # One wait for the device, for both questions.
     if len(labels) == 0 or not bool((outside | suspect).any()):
         return _FINE, 0, 0
     if bool(outside.any()):
         first = int(outside.int().argmax())
         return _RANGE, first, int(labels[first])
-    poisoned = embeddings.detach().isnan().any(1)
-    return (_NAN, int(poisoned.int().argmax()), 0) if bool(poisoned.any()) else (_FINE, 0, 0)
+    poisoned = ~embeddings.detach().isfinite().all(1)
+    if not bool(poisoned.any()):
+        return _FINE, 0, 0
+    first = int(poisoned.int().argmax())
+    return _NOT_FINITE, first, int(bool(embeddings[first].isnan().any()))
 
 
 def _complaint(kind: int, position: int, value: int, dim: int, classes: int) -> str:
+    if kind == _TYPE:
+        return f"{('embeddings', 'labels')[position]} must be a torch.Tensor"
+    if kind == _COLUMN:
+        return f"labels must be (B,): got {position} dimensions, use labels.flatten()"
     if kind == _SHAPE:
         return (
             f"embeddings must be (B, {dim}) and labels (B,): got {position} labels for "
             f"embeddings of width {value if value >= 0 else 'unknown (not a matrix)'}"
         )
     if kind == _DTYPE:
-        wrong = "embeddings must be floating point" if position else "labels must be int64"
-        return f"{wrong}: convert them, e.g. labels.long()"
+        if position:
+            return "embeddings must be floating point: convert them, e.g. embeddings.float()"
+        return "labels must be int64: convert them, e.g. labels.long()"
     if kind == _RANGE:
         return (
             f"label {value} at position {position} of the batch is outside the {classes} classes "
@@ -81,6 +108,6 @@ def _complaint(kind: int, position: int, value: int, dim: int, classes: int) -> 
             "not numbered without gaps"
         )
     return (
-        f"the embedding at position {position} of the batch is NaN: lower the learning rate, or "
-        "look for a broken image or an overflow in half precision"
+        f"the embedding at position {position} of the batch is {'NaN' if value else 'infinite'}: "
+        "lower the learning rate, or look for a broken image or an overflow in half precision"
     )

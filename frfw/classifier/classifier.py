@@ -50,7 +50,7 @@ class Classifier(nn.Module):
         bias: parameter (classes held,) of a linear head; otherwise None.
         class_range: (start, stop) of the classes held.
         statistics: whether outputs carry the figures for tracking; costs time.
-        check_finite: refuse NaN embeddings. A gradient scaler needs this off.
+        check_finite: refuse embeddings that are not finite. A gradient scaler needs this off.
         fused: the update that backward applies, or None. See `attach`.
     """
 
@@ -102,16 +102,18 @@ class Classifier(nn.Module):
             labels: (B,) int64 in [0, classes).
 
         Raises:
-            FrfwError: shapes, dtypes, labels or NaN embeddings that cannot be, on every process.
+            FrfwError: shapes, dtypes, labels or embeddings that cannot be, on every process.
         """
-        device = embeddings.device.type
+        device = self.weight.device.type
         if not torch.is_autocast_enabled(device):  # switching it off takes a while
             return self._forward(embeddings, labels)
         with torch.autocast(device, enabled=False):
             return self._forward(embeddings, labels)
 
     def _forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
-        sizes = agree(embeddings, labels, self.dim, self.classes, self.exchange, self.check_finite)
+        sizes = agree(
+            embeddings, labels, self.weight, self.classes, self.exchange, self.check_finite
+        )
         x = widen(embeddings, self.weight.dtype)
         if self.formula.geometry == "cosine":
             x, norm = unit_length(x)

@@ -11,6 +11,7 @@ from frfw.classifier.settings import Settings, choose
 from frfw.classifier.tiles import parse_budget
 from frfw.errors import FrfwError
 from frfw.losses import Formula, create_formula
+from frfw.values import rate, whole
 
 # In centres; see docs/classifier.md.
 _DENSE_BELOW = 2048
@@ -68,10 +69,8 @@ def create_classifier(
     for key, value in {"mode": mode, "parallel": parallel, "precision": precision}.items():
         choose(key, value)
     choose("sampling", sampling)
-    if dim < 1 or classes < 1:
-        raise FrfwError(f"a classifier needs dim >= 1 and classes >= 1: got {dim} and {classes}")
-    if not 0 < sample_rate <= 1:
-        raise FrfwError(f"classifier.sample_rate must be in (0, 1]: got {sample_rate}")
+    dim, classes = whole(dim, "dim", 1), whole(classes, "classes", 1)
+    sample_rate = rate(sample_rate, "classifier.sample_rate")
     if sample_rate < 1 and parallel != "sampled":
         raise FrfwError(f"classifier.sample_rate={sample_rate} needs classifier.parallel=sampled")
     formula = _formula(loss, loss_params)
@@ -86,7 +85,7 @@ def create_classifier(
             "classifier.mode=dense is the replicated float32 reference: sharded, sampled, other "
             "precisions and the fused update need classifier.mode=tiled (or auto)"
         )
-    if compile not in (True, False, "auto"):
+    if compile != "auto" and not isinstance(compile, bool):
         raise FrfwError(f"classifier.compile={compile}: choose true, false or auto")
     if compile == "auto":
         compile = centres >= _COMPILED_FROM
@@ -107,7 +106,7 @@ def create_classifier(
         settings=Settings(
             mode,
             precision,
-            float(sample_rate),
+            sample_rate,
             sampling,
             parse_budget(memory_budget),
             fused_update,

@@ -143,6 +143,8 @@ class Kernels:
             return None
         try:
             return kernel()
+        except torch.OutOfMemoryError:
+            raise  # plain operations need more
         except Exception as error:
             self._give_up(error)
             return None

@@ -40,7 +40,9 @@ class ClassSampler:
 
     Every class that is not in the batch takes part with probability `rate`, independently, so
     that the choice does not depend on the number of processes and that a negative which stands
-    for 1 / rate others makes the sum over negatives an unbiased estimate of the full one.
+    for 1 / rate others makes the sum over negatives an unbiased estimate of the full one. Only a
+    process that would have no class at all takes the one whose number was lowest: with n classes
+    a process that happens once in 1 / (1 - rate)^n steps.
 
     Args:
         rate: in (0, 1].

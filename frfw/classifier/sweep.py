@@ -128,9 +128,13 @@ class TileSweep:
             out *= inverse
         best = None
         if self.centres > 1:
-            cos, best = out.view(len(out), -1, self.centres).max(2)
+            cos, best = self._by_class(out).max(2)
             return cos, best, weight, operand, inverse
         return out, best, weight, operand, inverse
+
+    def _by_class(self, values: Tensor) -> Tensor:
+        """(B, c * K) as (B, c, K)."""
+        return values.view(len(values), values.shape[1] // self.centres, self.centres)
 
     def target_cosines(self) -> Tensor:
         """(B,) cosine of this process's samples to their own centres, in full precision."""
@@ -180,8 +184,8 @@ class TileSweep:
     def log_sum_exp(self) -> Tensor:
         """(B,) of this process's rows: log of the sum over the other classes of e^{s N_j}."""
         each, totals = ForwardPass(self).run()
-        if self.kept is None:  # backward calls the formula again
-            self._state = {name: b.clone() for name, b in self.formula.named_buffers()}
+        # For a backward pass that calls the formula again: nothing was kept, or this is the second.
+        self._state = {name: b.clone() for name, b in self.formula.named_buffers()}
         return self._join(each, totals)
 
     def entries(self, tile: Tile, inverse: Tensor | None) -> Entries:
@@ -232,9 +236,7 @@ class TileSweep:
     ) -> Tensor:
         """Write gradient factors (B, c) to the sub-centres that they belong to, over |W|."""
         if best is not None:
-            out.zero_().view(len(out), -1, self.centres).scatter_(
-                2, best[..., None], factors[..., None]
-            )
+            self._by_class(out.zero_()).scatter_(2, best[..., None], factors[..., None])
         if inverse is not None and not self.products.rounds:
             out *= inverse
         return out

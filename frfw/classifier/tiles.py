@@ -51,14 +51,17 @@ def plan_tiles(
     """Choose tile sizes within a memory budget.
 
     Args:
-        batch: samples whose cosines are computed here (the global batch of a sharded head).
+        batch: samples whose cosines are computed here (the global batch of a sharded head); 0 on a
+            process without a sample.
         classes: classes computed here.
         itemsize: bytes of a number.
-        budget: bytes for tiles and, if it fits, the kept buffer; None: 1 GiB; 0: as little as
-            possible. A tile has at least 64 classes, whatever the budget.
+        budget: bytes for tiles and, if it fits, the kept buffer; None: 1 GiB; 0: nothing is kept,
+            tiles have their usual size (a few MB). A tile has at least 64 classes, whatever the
+            budget.
         compiled: the tiles are worked on by compiled loops.
     """
     budget = DEFAULT_BUDGET if budget is None else budget
+    batch = max(1, batch)
     on_cpu = _CPU_CLASSES_COMPILED if compiled else _CPU_CLASSES
     wide = _GPU_TILE // batch if cuda else min(on_cpu, _CPU_TILE // batch)
     wide = max(_FEWEST_CLASSES, wide // sub_centers)

@@ -15,7 +15,7 @@ from sklearn.isotonic import IsotonicRegression
 from frfw.errors import FrfwError
 from frfw.evaluation.bootstrap import resampled
 from frfw.evaluation.metrics import split_scores, tar_at_far
-from frfw.evaluation.values import whole
+from frfw.values import whole
 
 FEW = 30  # errors below which a rate is uncertain by a third or more (Doddington's rule of 30)
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from frfw.errors import FrfwError
 from frfw.evaluation.metrics import OperatingPoint, tar_at_far
-from frfw.evaluation.values import rate, whole
+from frfw.values import rate, whole
 
 FPIR_TARGETS = (1e-1, 1e-2, 1e-3)
 _PROBES = 512  # of one block of the score matrix

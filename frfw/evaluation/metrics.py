@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frfw.errors import FrfwError
-from frfw.evaluation.values import rate
+from frfw.values import rate
 
 FAR_TARGETS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 

@@ -21,7 +21,7 @@ from frfw.evaluation.identities import identity_names, linked, matching
 from frfw.evaluation.images import ImageList, of_pack
 from frfw.evaluation.pair_embeddings import read_pair_embeddings
 from frfw.evaluation.pair_files import read_pair_csv, read_rfw, read_xqlfw
-from frfw.evaluation.values import whole
+from frfw.values import whole
 
 log = logging.getLogger("frfw.evaluation")
 

@@ -15,7 +15,7 @@ from frfw.evaluation.images import ImageList
 from frfw.evaluation.opening import check_keys
 from frfw.evaluation.people import read_people
 from frfw.evaluation.protocol_result import ProtocolResult
-from frfw.evaluation.values import rate, whole
+from frfw.values import rate, whole
 
 _KEYS = (
     *("kind", "gallery", "probe", "ranks", "fpir", "rank"),

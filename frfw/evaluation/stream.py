@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from frfw.errors import FrfwError
 from frfw.evaluation.metrics import OperatingPoint, Roc, equal_error_rate
-from frfw.evaluation.values import rate
+from frfw.values import rate
 
 BINS = 1 << 22  # over [-1, 1]: a bin is 4.8e-7 wide, about the rounding of a float32 cosine
 

@@ -16,7 +16,7 @@ def head_bytes(
     sub_centers: int = 1,
     memory_budget: int | None = None,
     fused: bool = False,
-    momentum: bool = True,
+    momentum: int = 1,
     cuda: bool = False,
     compiled: bool = False,
 ) -> dict[str, int]:
@@ -29,12 +29,14 @@ def head_bytes(
         sampled: classes that take part in a step; None: all held.
         sub_centers, memory_budget, compiled: as in `create_classifier`.
         fused: the fused update: no gradient of the weight, but of one tile.
-        momentum: whether the optimizer keeps one number a weight.
+        momentum: numbers that the optimizer keeps for a weight: SGD 1 (or 0), AdamW 2.
         cuda: tiles of a GPU instead of those of a CPU.
 
     Returns:
         `weights`, `gradient`, `optimizer`, `embeddings` (gathered ones and their gradients),
-        `tiles` (cosines, copies and, where they fit the budget, the kept buffer).
+        `tiles` (cosines, copies and, where they fit the budget, the kept buffer), `update` (copies
+        of the sampled rows while the optimizer steps, as far as they are more than the tiles, which
+        are gone by then).
     """
     rows, taking_part = classes * sub_centers, (sampled or classes) * sub_centers
     plan = plan_tiles(
@@ -49,12 +51,15 @@ def head_bytes(
         copies += tile * dim
     if sampled is not None:
         copies += 2 * tile * dim + taking_part
+    tiles = 4 * (kept + copies)
+    moved = 0 if fused or sampled is None else 4 * (1 + momentum) * taking_part * dim
     return {
         "weights": 4 * rows * dim,
         "gradient": 0 if fused else 4 * taking_part * dim,
-        "optimizer": 4 * rows * dim if momentum else 0,
+        "optimizer": 4 * momentum * rows * dim,
         "embeddings": 4 * 5 * batch * dim,
-        "tiles": 4 * (kept + copies),
+        "tiles": tiles,
+        "update": max(0, moved - tiles),
     }
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from frfw.classifier.rows import class_range
 from frfw.classifier.tiles import plan_tiles
 from frfw.errors import FrfwError
 from frfw.planning.head import head_bytes, head_flops
 from frfw.planning.network import Network
 
-_PIXEL = {"fp32": 4, "bf16": 2, "fp16": 2}
+PRECISIONS = {"fp32": 4, "bf16": 2, "fp16": 2}  # and bytes of a number of the activations
+_WAYS = [(p, fused) for p in ("replicated", "sharded", "sampled") for fused in (False, True)]
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class Job:
         momentum: numbers an optimizer keeps for a weight (SGD 1, AdamW 2).
         memory_budget: of the head's tiles.
         cuda: GPU or CPU.
+
+    Raises:
+        FrfwError: fewer classes or samples than devices.
     """
 
     classes: int
@@ -38,6 +43,15 @@ class Job:
     momentum: int
     memory_budget: int | None
     cuda: bool
+
+    def __post_init__(self) -> None:
+        if self.devices > self.classes:
+            raise FrfwError(f"devices={self.devices} for classes={self.classes}: use fewer devices")
+        if self.batch < self.devices:
+            raise FrfwError(
+                f"global_batch_size={self.batch} leaves some of devices={self.devices} without a "
+                "sample: make it larger"
+            )
 
 
 @dataclass
@@ -65,7 +79,7 @@ class Setting:
 
     @property
     def name(self) -> str:
-        return self.parallel + (" + fused update" if self.fused else "")
+        return _name(self.parallel, self.fused)
 
     @property
     def cost(self) -> tuple[bool, float, int, bool, int]:
@@ -77,21 +91,40 @@ class Setting:
 
 
 def settings(job: Job, network: Network) -> list[Setting]:
-    """All ways to run the job.
-
-    Raises:
-        FrfwError: numbers that cannot be.
-    """
-    _check(job)
+    """All ways to run the job that training does not refuse."""
     found = []
-    for parallel in ("replicated", "sharded", "sampled"):
-        for fused in (False, True):
-            if fused and (job.momentum != 1 or (parallel == "replicated" and job.devices > 1)):
-                continue  # the classifier refuses these
+    for parallel, fused in _WAYS:
+        if refusal(job, parallel, fused) is None:
             setting = _setting(job, network, parallel, fused)
             setting.fits = setting.total <= job.memory
             found.append(setting)
     return found
+
+
+def left_out(job: Job) -> dict[str, list[str]]:
+    """The ways that training refuses: {reason: names of the settings}."""
+    found: dict[str, list[str]] = {}
+    for way in _WAYS:
+        reason = refusal(job, *way)
+        if reason is not None:
+            found.setdefault(reason, []).append(_name(*way))
+    return found
+
+
+def refusal(job: Job, parallel: str, fused: bool) -> str | None:
+    """Why training refuses a way to run the job; None where it does not."""
+    if fused and job.momentum != 1:
+        return "the fused update is SGD"
+    if fused and job.precision == "fp16":
+        return "the fused update excludes the loss scaling of precision=fp16"
+    if fused and parallel == "replicated" and job.devices > 1:
+        return "replicated gradients are averaged before the update"
+    if parallel != "replicated":
+        try:
+            class_range(job.classes, 0, job.devices)
+        except FrfwError:
+            return f"{job.classes} classes do not spread over {job.devices} devices"
+    return None
 
 
 def cheapest(found: list[Setting]) -> Setting | None:
@@ -115,11 +148,10 @@ def _setting(job: Job, network: Network, parallel: str, fused: bool) -> Setting:
         sub_centers=job.sub_centers,
         memory_budget=job.memory_budget,
         fused=fused,
-        momentum=False,
+        momentum=job.momentum,
         cuda=job.cuda,
         compiled=True,
     )
-    head["optimizer"] = job.momentum * head["weights"]
     plan = plan_tiles(
         rows, sampled or classes, job.sub_centers, 4, job.cuda, job.memory_budget, True
     )
@@ -127,7 +159,7 @@ def _setting(job: Job, network: Network, parallel: str, fused: bool) -> Setting:
         "backbone weights": 4 * network.parameters,
         "backbone gradient": 4 * network.parameters,
         "backbone optimizer": 4 * job.momentum * network.parameters,
-        "activations": _PIXEL[job.precision] * network.activations * own,
+        "activations": PRECISIONS[job.precision] * network.activations * own,
         **{f"head {name}": value for name, value in head.items()},
     }
     sent = 0
@@ -137,15 +169,5 @@ def _setting(job: Job, network: Network, parallel: str, fused: bool) -> Setting:
     return Setting(parallel, fused, parts, flops, sent)
 
 
-def _check(job: Job) -> None:
-    for name in ("classes", "dim", "sub_centers", "devices", "batch", "memory"):
-        if getattr(job, name) < 1:
-            raise FrfwError(f"{name} must be at least 1: got {getattr(job, name)}")
-    if job.devices > job.classes:
-        raise FrfwError(f"{job.devices} devices for {job.classes} classes: use fewer devices")
-    if job.batch < job.devices:
-        raise FrfwError(f"global_batch_size={job.batch} leaves devices without a sample")
-    if not 0 < job.sample_rate <= 1:
-        raise FrfwError(f"sample_rate must be in (0, 1]: got {job.sample_rate}")
-    if job.precision not in _PIXEL:
-        raise FrfwError(f"precision={job.precision}: choose {', '.join(_PIXEL)}")
+def _name(parallel: str, fused: bool) -> str:
+    return parallel + (" + fused update" if fused else "")

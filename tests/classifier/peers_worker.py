@@ -66,6 +66,8 @@ def main() -> None:
         x[0, 0] = float("nan") if rank == 0 else 0.0
         y.clamp_(max=CLASSES - 1)
         found[f"nan_{parallel}"] = refused(lambda h=head, a=x, b=y: h(a, b))
+        x, y = torch.zeros(3, DIM), [0, 1, 2] if rank == 1 else torch.tensor([0, 1, 2])
+        found[f"type_{parallel}"] = refused(lambda h=head, a=x, b=y: h(a, b))
     found["range"] = refused(
         lambda: frfw.create_classifier("arcface", DIM, 1, "tiled", parallel="sharded")
     )

@@ -19,7 +19,11 @@ X = torch.randn(4, 8)
         (X, torch.tensor([0, -1, 2, 3]), "label -1 at position 1 .* outside the 20 classes"),
         (X, torch.tensor([0, 1, 2, 20]), "label 20 at position 3"),
         (X, torch.tensor([0.0, 1.0, 2.0, 3.0]), "labels must be int64"),
-        (X.long(), torch.arange(4), "embeddings must be floating point"),
+        (X.long(), torch.arange(4), "embeddings must be floating point: .* embeddings.float"),
+        (X, [0, 1, 2, 3], "labels must be a torch.Tensor"),
+        (X.numpy(), torch.arange(4), "embeddings must be a torch.Tensor"),
+        (X, torch.arange(4)[:, None], r"labels must be \(B,\): got 2 dimensions"),
+        (X, torch.tensor(3), "1 labels"),
         (X * torch.tensor([[1.0], [1.0], [float("nan")], [1.0]]), torch.arange(4), "position 2"),
         (X, torch.arange(3), "3 labels"),
         (X[:, :5], torch.arange(4), "width 5"),
@@ -33,14 +37,27 @@ def test_batch(mode, x, y, message):
     assert head.formula.t.item() == 0  # nothing moved
 
 
-def test_infinities_whose_sum_is_nan_are_not_called_nan():
-    head = frfw.create_classifier("arcface", 8, 20)
+def test_infinities_are_told_from_nan_and_from_a_sum_that_overflows():
+    head = frfw.create_classifier("curricular", 8, 20)
     x = X.clone()
-    x[0, :2] = torch.tensor([float("inf"), -float("inf")])
+    x[1] = 3e38
+    assert not x[1].sum().isfinite()
     head(x, torch.arange(4))
+    x[3, :2] = torch.tensor([float("inf"), -float("inf")])
+    with pytest.raises(FrfwError, match="position 3 of the batch is infinite"):
+        head(x, torch.arange(4))
     x[2, 0] = float("nan")
     with pytest.raises(FrfwError, match="position 2 of the batch is NaN"):
         head(x, torch.arange(4))
+    assert head.formula.t.isfinite()
+
+
+@pytest.mark.parametrize("mode", ["dense", "tiled"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_head_in_half_precision_is_refused(mode, dtype):
+    head = frfw.create_classifier("curricular", 8, 20, mode).to(dtype)
+    with pytest.raises(FrfwError, match="keep it in float32"):
+        head(X.to(dtype), torch.arange(4))
 
 
 def test_nan_passes_where_a_gradient_scaler_deals_with_it():
@@ -55,14 +72,21 @@ def test_nan_passes_where_a_gradient_scaler_deals_with_it():
         ({"mode": "tild"}, "Did you mean 'tiled'"),
         ({"loss": "arcfase"}, "arcface"),
         ({"marginn": 0.5}, "no parameter"),
-        ({"parallel": "sampled", "sample_rate": 0.0, "mode": "tiled"}, r"\(0, 1\]"),
-        ({"parallel": "sampled", "sample_rate": 1.5, "mode": "tiled"}, r"\(0, 1\]"),
+        ({"parallel": "sampled", "sample_rate": 0.0, "mode": "tiled"}, "above 0"),
+        ({"parallel": "sampled", "sample_rate": 1.5, "mode": "tiled"}, "up to 1"),
         ({"sample_rate": 0.5, "mode": "tiled"}, "parallel=sampled"),
         ({"parallel": "sharded", "mode": "dense"}, "mode=tiled"),
         ({"precision": "fp8"}, "no such choice"),
         ({"memory_budget": "lots"}, "amount of memory"),
         ({"memory_budget": "-1GB"}, "amount of memory"),
-        ({"classes": 0}, "classes >= 1"),
+        ({"classes": 0}, "classes=0: give a whole number from 1 on"),
+        ({"classes": "many"}, "classes=many: give a whole number"),
+        ({"classes": None}, "classes=None: give a whole number"),
+        ({"classes": 2.5}, "classes=2.5: give a whole number"),
+        ({"dim": True}, "dim=True: give a whole number"),
+        ({"sample_rate": "half"}, "classifier.sample_rate=half: give a rate above 0 and up to 1"),
+        ({"sample_rate": float("nan")}, "sample_rate=nan: give a rate"),
+        ({"compile": "maybe"}, "choose true, false or auto"),
     ],
 )
 def test_options(options, message):

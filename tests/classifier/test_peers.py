@@ -30,6 +30,8 @@ def test_two_peers(processes, tmp_path, alone):
             assert "process 1 of 2" in said
         assert all("position 0" in each[f"nan_{parallel}"] for each in found)
         assert all("process 0 of 2" in each[f"nan_{parallel}"] for each in found)
+        for said in (each[f"type_{parallel}"] for each in found):
+            assert said == "labels must be a torch.Tensor (process 1 of 2)"
     assert all("do not spread over 2 processes" in each["range"] for each in found)
     assert all("parallel=sharded" in each["fused"] for each in found)
 

@@ -121,6 +121,33 @@ def test_state_of_the_forward_pass_is_used_in_backward():
     torch.testing.assert_close(seen[1], seen[0])
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_second_backward_pass_computes_the_cosines_again(compiled):
+    x = torch.randn(6, 6, requires_grad=True)
+    head = frfw.create_classifier("curricular", 6, 40, "tiled", rate=0.5, compile=compiled)
+    loss = head(x, torch.arange(6)).loss
+    found = []
+    for _ in range(2):
+        head.weight.grad = x.grad = None
+        loss.backward(retain_graph=True)
+        found.append((x.grad, head.weight.grad))
+        head.formula.t.fill_(0.7)  # a later forward pass moves it
+    for first, second in zip(*found):
+        torch.testing.assert_close(second, first)
+
+
+def test_memory_that_is_not_there_is_not_taken_for_a_kernel_that_cannot_be_compiled(monkeypatch):
+    head = frfw.create_classifier("arcface", 6, 70, "tiled", compile=True)
+
+    def full(*_):
+        raise torch.OutOfMemoryError("out of memory")
+
+    head.kernels.normed = full
+    with pytest.raises(torch.OutOfMemoryError):
+        head(torch.randn(4, 6), torch.arange(4))
+    assert head.kernels.compiled
+
+
 @pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
 def test_low_precision_products_are_near_float64(precision):
     generator = torch.Generator().manual_seed(0)

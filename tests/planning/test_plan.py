@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from frfw.errors import FrfwError
+from frfw.plan import main
 from frfw.planning.head import head_bytes, head_flops
 from frfw.planning.network import Network, measure
-from frfw.planning.settings import Job, cheapest, settings
+from frfw.planning.settings import Job, cheapest, left_out, settings
 
 NETWORK = Network(parameters=10_000_000, macs=10**9, activations=5_000_000)
 JOB = Job(
@@ -46,6 +47,17 @@ def test_head_parts():
     assert head_flops(1000, 512, 8, 1, True) == 3 * 2 * 1000 * 512 * 8
 
 
+def test_sampled_rows_are_copied_while_the_optimizer_steps():
+    options = {"classes": 100_000, "dim": 512, "batch": 128, "memory_budget": 0}
+    row = 50_000 * 512 * 4
+    for momentum in (0, 1, 2):
+        found = head_bytes(**options, sampled=50_000, momentum=momentum)
+        assert found["optimizer"] == 2 * momentum * row
+        assert found["update"] + found["tiles"] == (1 + momentum) * row
+    assert head_bytes(**options, sampled=50_000, fused=True)["update"] == 0
+    assert head_bytes(**options)["update"] == 0
+
+
 def test_settings_share_the_classes():
     found = by_name(JOB)
     assert "replicated + fused update" not in found  # refused over several devices
@@ -72,16 +84,28 @@ def test_cheapest_that_fits():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"classes": 0}, "classes must be at least 1"),
         ({"devices": 8, "classes": 5}, "use fewer devices"),
-        ({"batch": 2}, "without a sample"),
-        ({"sample_rate": 2.0}, r"\(0, 1\]"),
-        ({"precision": "int8"}, "choose fp32"),
+        ({"batch": 2}, "global_batch_size=2 leaves some of devices=4 without a sample"),
     ],
 )
 def test_jobs_that_cannot_be(change, message):
     with pytest.raises(FrfwError, match=message):
-        settings(replace(JOB, **change), NETWORK)
+        replace(JOB, **change)
+
+
+def test_what_training_refuses_is_left_out_with_the_reason():
+    averaged = "replicated gradients are averaged before the update"
+    assert left_out(JOB) == {averaged: ["replicated + fused update"]}
+    assert left_out(replace(JOB, devices=1)) == {}
+    fused = ["replicated + fused update", "sharded + fused update", "sampled + fused update"]
+    for change, word in (({"precision": "fp16"}, "loss scaling"), ({"momentum": 2}, "is SGD")):
+        job = replace(JOB, **change)
+        assert [s.name for s in settings(job, NETWORK)] == ["replicated", "sharded", "sampled"]
+        ((reason, names),) = left_out(job).items()
+        assert word in reason
+        assert names == fused
+    few = left_out(replace(JOB, classes=9, devices=4))
+    assert len(few["9 classes do not spread over 4 devices"]) == 4
 
 
 def test_backbone_is_counted():
@@ -93,20 +117,36 @@ def test_backbone_is_counted():
 
 def test_command_prints_the_cheapest():
     command = [sys.executable, "-W", "ignore", "-m", "frfw.plan", "classes=200_000", "devices=2"]
-    command += ["backbone=mobilefacenet", "device_memory=24GB"]
+    command += ["backbone=mobilefacenet", "device_memory=24GB", "memory_budget=300MB"]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert "head gradient" in done.stdout
     assert "Cheapest that fits: sharded" in done.stdout
-    refused = subprocess.run(
-        [*command, "device_memory=1MB"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        timeout=120,
-    )
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("error: device_memory=1MB leaves nothing")
-    assert "Traceback" not in refused.stderr
+    assert "not possible: replicated + fused update: replicated gradients" in done.stdout
+    assert (
+        "trainer.global_batch_size=512 trainer.precision=bf16 optimizer=sgd "
+        "classifier.parallel=sharded classifier.mode=tiled classifier.memory_budget=300MB"
+    ) in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["device_memory=1MB"], "device_memory=1MB leaves nothing beyond reserve=2GB"),
+        (["classes=many"], "classes=many: give a whole number from 1 on"),
+        (["classes=1.5"], "classes=1.5: give a whole number from 1 on"),
+        (["classes=null"], "classes=None: give a whole number from 1 on"),
+        (["global_batch_size=0"], "global_batch_size=0: give a whole number from 1 on"),
+        (["sample_rate=half"], "sample_rate=half: give a rate above 0 and up to 1"),
+        (["precision=fp8"], "precision=fp8: there is no such choice. Did you mean 'fp32'?"),
+        (["memory_budget=some"], "memory_budget: 'some' is not an amount of memory"),
+    ],
+)
+def test_jobs_that_the_command_refuses(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["frfw.plan", "backbone=mobilefacenet", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith(f"error: {message}")
