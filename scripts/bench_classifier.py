@@ -2,7 +2,11 @@
 
     python scripts/bench_classifier.py                      everything, about an hour on 2 cores
     python scripts/bench_classifier.py time memory          some of: time memory million growth
-                                                            sharded precision plan
+                                                            sharded precision plan device
+    python scripts/bench_classifier.py device               on a GPU: heads of a million classes,
+                                                            the most that fit, whole trainings
+    --device D      of `device`: cuda or cpu (default: cuda where there is one)
+    --classes N, --batches N [N ...], --size PIXELS         of `device`: 1000000, 1024 4096, 112
     --out FILE      figures as JSON; what is in it already and not asked for is kept
     --threads N     torch threads (default: 2)
     --clock cpu     seconds of processor time instead of elapsed time. With --threads 1 this is
@@ -23,9 +27,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from classifier_cases import spread
+from classifier_device import show_device  # noqa: F401 (`show` looks it up by name)
 
 HERE = Path(__file__).resolve().parent
+REPEATS = 3  # processes that measure the same memory
 LOSSES = ["curricular", "arcface", "cosface", "mv_arc", "adaface"]
 MB = 1e6
 
@@ -33,8 +40,10 @@ MB = 1e6
 class Bench:
     """Runs cases in fresh processes and collects their figures."""
 
-    def __init__(self, out: Path, threads: int, clock: str) -> None:
-        self.out, self.threads, self.clock = out, threads, clock
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.out = options, options.out
+        self.threads, self.clock = options.threads, options.clock
+        out = options.out
         self.found: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
 
     def start(self, case: str, arguments: list[Any], threads: int) -> subprocess.Popen[str]:
@@ -70,31 +79,48 @@ def measure_time(bench: Bench) -> None:
 
 
 def measure_memory(bench: Bench) -> None:
-    kinds = ("least", "fastest", "dense")
-    bench.keep("memory", {k: bench.run("memory", k, "curricular", 100_000, 1024) for k in kinds})
+    cases = {
+        "tiled, least": ("least", False),
+        "tiled, least, compiled": ("least", True),
+        "tiled, fastest": ("fastest", False),
+        "tiled, fastest, compiled": ("fastest", True),
+        "dense": ("dense", False),
+    }
+    figures: dict[str, list[Any]] = {name: [] for name in cases}
+    for _ in range(REPEATS):
+        for name, (kind, compiled) in cases.items():
+            found = bench.run("memory", kind, "curricular", 100_000, 1024, False, compiled)
+            figures[name].append(found)
+    bench.keep("memory", figures)
 
 
 def measure_million(bench: Bench) -> None:
-    figures = {
-        name: bench.run("memory", "least", "curricular", 1_000_000, 128, fused)
-        for name, fused in (("gradient", False), ("fused update", True))
-    }
+    cases = {"gradient": ("least", False), "fused update": ("least", True), "dense": ("dense",)}
+    figures: dict[str, list[Any]] = {name: [] for name in cases}
+    for _ in range(REPEATS):
+        for name, (kind, *fused) in cases.items():
+            figures[name].append(bench.run("memory", kind, "curricular", 1_000_000, 128, *fused))
     bench.keep("million", figures)
 
 
 def measure_growth(bench: Bench) -> None:
     sizes = [10_000, 30_000, 100_000, 300_000, 1_000_000]
     classes = {
-        str(c): bench.run("growth", c, 128, 3 if c < 300_000 else 1, bench.clock) for c in sizes
+        str(c): {
+            **bench.run("growth", c, 128, 9 if c < 300_000 else 5, bench.clock),
+            "memory": _memories(bench, c, 128),
+        }
+        for c in sizes
     }
-    batches = {
-        str(b): bench.run("memory", "least", "curricular", 30_000, b)
-        for b in (128, 512, 2048, 8192)
-    }
+    batches = {str(b): _memories(bench, 100_000, b) for b in (128, 512, 2048, 8192)}
     bench.keep("growth", {"classes": classes, "batches": batches})
     from classifier_plot import growth_plot
 
     growth_plot(classes, batches, HERE.parent / "docs" / "images" / "classifier_growth.png")
+
+
+def _memories(bench: Bench, classes: int, batch: int) -> list[dict[str, int]]:
+    return [bench.run("memory", "least", "curricular", classes, batch) for _ in range(REPEATS)]
 
 
 def measure_sharded(bench: Bench) -> None:
@@ -111,7 +137,8 @@ def measure_sharded(bench: Bench) -> None:
 
 
 def measure_precision(bench: Bench) -> None:
-    bench.keep("precision", bench.run("precision", 10_000, 128))
+    figures = {str(near): bench.run("precision", 10_000, 128, near) for near in (0.0, 0.6)}
+    bench.keep("precision", figures)
 
 
 def measure_plan(bench: Bench) -> None:
@@ -120,16 +147,22 @@ def measure_plan(bench: Bench) -> None:
     figures = {}
     for classes in (100_000, 1_000_000):
         for fused in (False, True):
-            found = bench.run("memory", "least", "curricular", classes, 128, fused)
-            predicted = head_bytes(
-                classes=classes, dim=512, batch=128, memory_budget=0, fused=fused, momentum=False
-            )
-            measured = found["weight"] + found["extra"]
-            figures[f"{classes} {'fused' if fused else 'gradient'}"] = [
-                sum(predicted.values()),
-                measured,
-            ]
+            for rate in (1.0, 0.5, 0.1):
+                drawn = None if rate == 1 else round(classes * rate) + 128
+                predicted = head_bytes(
+                    classes=classes, dim=512, batch=128, sampled=drawn, memory_budget=0, fused=fused
+                )
+                name = f"{classes:,} classes{'' if rate == 1 else f', {rate} of them sampled'}"
+                figures[name + (", fused update" if fused else "")] = [
+                    sum(predicted.values()),
+                    [bench.run("plan", classes, 128, fused, rate)["bytes"] for _ in range(REPEATS)],
+                ]
     bench.keep("plan", figures)
+
+
+def measure_device(bench: Bench) -> None:
+    o = bench.options
+    bench.keep("device", bench.run("device", o.device, o.classes, o.batches, o.size, o.rounds))
 
 
 def show(found: dict[str, Any]) -> None:
@@ -154,30 +187,44 @@ def show_time(figures: dict[str, Any]) -> None:
         print()
 
 
+def beyond(memory: dict[str, int]) -> float:
+    """MB beyond the weight and its gradient."""
+    return (memory["extra"] - memory["weight"]) / MB
+
+
+def ranged(values: list[float], digits: int) -> str:
+    """The median, and the least and the largest."""
+    low, high = min(values), max(values)
+    return f"{spread(values)[0]:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
 def show_memory(figures: dict[str, Any]) -> None:
-    print("| mode | MB beyond weight and gradient |\n|---|---|")
-    for kind, value in figures.items():
-        print(f"| {kind} | {(value['extra'] - value['weight']) / MB:.0f} |")
+    print(f"| mode | MB beyond weight and gradient (of {REPEATS} processes) |\n|---|---|")
+    for kind, values in figures.items():
+        print(f"| {kind} | {ranged([beyond(v) for v in values], 0)} |")
 
 
 def show_million(figures: dict[str, Any]) -> None:
-    print("| | bytes / the weight's bytes |\n|---|---|")
-    for kind, value in figures.items():
-        print(f"| {kind} | {(value['extra'] + value['weight']) / value['weight']:.3f} |")
+    print(f"| | bytes / the weight's bytes (of {REPEATS} processes) |\n|---|---|")
+    for kind, values in figures.items():
+        found = [(v["extra"] + v["weight"]) / v["weight"] for v in values]
+        print(f"| {kind} | {ranged(found, 3)} |")
 
 
 def show_growth(figures: dict[str, Any]) -> None:
-    print("| classes | s a step | us a class | MB beyond weight and gradient |\n|---|---|---|---|")
+    print("| classes | ms a step | us a class | / bare products | MB beyond weight and gradient |")
+    print("|---|---|---|---|---|")
     for classes, value in figures["classes"].items():
-        seconds = spread(value["seconds"])[0]
-        extra = (value["extra"] - value["weight"]) / MB
+        middle, low, high = (1e3 * s for s in spread(value["step"]))
+        bare = 1e3 * spread(value["bare products"])[0]
         print(
-            f"| {int(classes):,} | {seconds:.3f} | {1e6 * seconds / int(classes):.2f} "
-            f"| {extra:.1f} |"
+            f"| {int(classes):,} | {middle:.0f} ({low:.0f} to {high:.0f}) "
+            f"| {1e3 * middle / int(classes):.2f} | {middle / bare:.2f} "
+            f"| {ranged([beyond(v) for v in value['memory']], 1)} |"
         )
-    print("\n| batch (30,000 classes) | MB beyond weight and gradient |\n|---|---|")
-    for batch, value in figures["batches"].items():
-        print(f"| {batch} | {(value['extra'] - value['weight']) / MB:.1f} |")
+    print("\n| batch (100,000 classes) | MB beyond weight and gradient |\n|---|---|")
+    for batch, values in figures["batches"].items():
+        print(f"| {batch} | {ranged([beyond(v) for v in values], 1)} |")
 
 
 def show_sharded(figures: dict[str, Any]) -> None:
@@ -190,16 +237,19 @@ def show_sharded(figures: dict[str, Any]) -> None:
 
 
 def show_precision(figures: dict[str, Any]) -> None:
-    print("| products | loss | gradient of embeddings | gradient of weight |\n|---|---|---|---|")
-    for name, errors in figures.items():
-        print(f"| {name} | " + " | ".join(f"{e:.1e}" for e in errors) + " |")
+    print("| own cosine | products | loss | gradient of embeddings | gradient of weight |")
+    print("|---|---|---|---|---|")
+    for near, precisions in figures.items():
+        for name, errors in precisions.items():
+            print(f"| {near} | {name} | " + " | ".join(f"{e:.1e}" for e in errors) + " |")
 
 
 def show_plan(figures: dict[str, Any]) -> None:
     print("| head | predicted MB | measured MB | ratio |\n|---|---|---|---|")
     for name, (predicted, measured) in figures.items():
-        ratio = predicted / measured
-        print(f"| {name} | {predicted / MB:.0f} | {measured / MB:.0f} | {ratio:.3f} |")
+        ratio = predicted / spread(measured)[0]
+        found = ranged([m / MB for m in measured], 0)
+        print(f"| {name} | {predicted / MB:.0f} | {found} | {ratio:.3f} |")
 
 
 PIECES = {
@@ -210,6 +260,7 @@ PIECES = {
     "sharded": measure_sharded,
     "precision": measure_precision,
     "plan": measure_plan,
+    "device": measure_device,
 }
 
 
@@ -221,13 +272,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/bench_classifier.json"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    cuda = torch.cuda.is_available()
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda" if cuda else "cpu")
+    parser.add_argument("--classes", type=int, default=1_000_000)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1024, 4096])
+    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
+    if options.device == "cuda" and not cuda:
+        raise SystemExit("error: --device cuda: there is no GPU here")
     unknown = set(options.pieces) - set(PIECES)
     if unknown:
         raise SystemExit(f"error: no piece {sorted(unknown)}: choose from {', '.join(PIECES)}")
     sys.path.insert(0, str(HERE.parent))
-    bench = Bench(options.out, options.threads, options.clock)
-    for piece in options.pieces or PIECES:
+    bench = Bench(options)
+    everything = [p for p in PIECES if p != "device" or options.device == "cuda"]
+    for piece in options.pieces or everything:
         PIECES[piece](bench)
     show(bench.found)
 

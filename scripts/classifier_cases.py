@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -121,14 +122,17 @@ def time_case(classes: int, batch: int, losses: list[str], rounds: int, clock: s
     return times(cases, rounds, clock)
 
 
-def memory_case(kind: str, loss: str, classes: int, batch: int, fused: bool = False) -> dict:
+def memory_case(
+    kind: str, loss: str, classes: int, batch: int, fused: bool = False, compiled: bool = False
+) -> dict:
     """Peak bytes of one step beyond what was resident before it, and the weight's bytes.
 
-    A small head runs first, so that libraries are loaded; then free memory is returned to the
-    system and Linux's high-water mark is reset.
+    A small head runs first, so that libraries are loaded and code is compiled; then free memory is
+    returned to the system and Linux's high-water mark is reset.
     """
     weight = nn.Parameter(torch.empty(classes, DIM).normal_(0, 0.01))
-    small = nn.Parameter(torch.randn(500, DIM) * 0.01)
+    # Several tiles, as the measured head has, where code is compiled for them.
+    small = nn.Parameter(torch.randn(40_000 if compiled else 500, DIM) * 0.01)
     for held in (small, weight):
         count = len(held)
         x, y = torch.randn(batch, DIM), torch.randint(count, (batch,))
@@ -136,7 +140,7 @@ def memory_case(kind: str, loss: str, classes: int, batch: int, fused: bool = Fa
         if kind == "dense":
             head: Callable = PublicCurricular(held)
         else:
-            head = tiled(loss, held, memory_budget=budget, fused_update=fused, compile=False)
+            head = tiled(loss, held, memory_budget=budget, fused_update=fused, compile=compiled)
             if fused:
                 head.attach(torch.optim.SGD([held], lr=0.1))
         if held is small:
@@ -166,14 +170,49 @@ def _status(key: str) -> int:
     raise RuntimeError(f"/proc/self/status has no {key}: this measurement needs Linux")
 
 
+def plan_case(classes: int, batch: int, fused: bool, rate: float) -> dict:
+    """Peak bytes of a whole training step of a head, with SGD's momentum, above an idle process.
+
+    The step before it has made the momentum, so that the second is as all later ones.
+    """
+    small = nn.Parameter(torch.randn(500, DIM) * 0.01)
+    _plan_step(small, batch, fused, rate)()
+    del small
+    before = reset_peak()
+    weight = nn.Parameter(torch.empty(classes, DIM).normal_(0, 0.01))
+    one = _plan_step(weight, batch, fused, rate)
+    one()
+    reset_peak()
+    one()
+    return {"bytes": peak() - before}
+
+
+def _plan_step(weight: nn.Parameter, batch: int, fused: bool, rate: float) -> Callable[[], None]:
+    x, y = torch.randn(batch, DIM), torch.randint(len(weight), (batch,))
+    options = {"parallel": "sampled", "sample_rate": rate} if rate < 1 else {}
+    head = tiled(
+        "curricular", weight, memory_budget=0, fused_update=fused, compile=False, **options
+    )
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
+    head.attach(optimizer)
+
+    def one() -> None:
+        step(head, x, y, weight)
+        optimizer.step()
+
+    return one
+
+
 def growth_case(classes: int, batch: int, rounds: int, clock: str) -> dict:
-    """Time and memory of CurricularFace in least-memory mode."""
-    memory = memory_case("least", "curricular", classes, batch)
-    weight = nn.Parameter(torch.randn(classes, DIM) * 0.01)
+    """Time of CurricularFace in least-memory mode and of the bare products, in turn."""
+    weight = nn.Parameter(torch.empty(classes, DIM).normal_(0, 0.01))
     x, y = torch.randn(batch, DIM), torch.randint(classes, (batch,))
     head = tiled("curricular", weight, memory_budget=0, compile=True)
-    seconds = times({"step": lambda: step(head, x, y, weight)}, rounds, clock)["step"]
-    return {**memory, "seconds": seconds}
+    cases: dict[str, Callable[[], None]] = {
+        "step": lambda: step(head, x, y, weight),
+        "bare products": lambda: bare_products(x, weight.detach()),
+    }
+    return times(cases, rounds, clock)
 
 
 def sharded_case(rank: int, world: int, port: int, classes: int, batch: int, rounds: int) -> dict:
@@ -198,11 +237,18 @@ def sharded_case(rank: int, world: int, port: int, classes: int, batch: int, rou
     return {"wall": wall, "cpu": cpu, "rows": len(head.weight)}
 
 
-def precision_case(classes: int, batch: int) -> dict:
-    """Relative errors of loss and gradients against dense float64, by precision of the products."""
+def precision_case(classes: int, batch: int, near: float) -> dict:
+    """Relative errors of loss and gradients against dense float64, by precision of the products.
+
+    Embeddings are random, or `near` times their own centre's direction and the rest at random, as
+    in a training that has come some way.
+    """
     torch.manual_seed(0)
-    x, y = torch.randn(batch, DIM), torch.randint(classes, (batch,))
+    y = torch.randint(classes, (batch,))
     exact = frfw.create_classifier("curricular", DIM, classes).double()
+    x = F.normalize(torch.randn(batch, DIM))
+    own = F.normalize(exact.weight.detach().float()[y])
+    x = near * own + math.sqrt(1 - near**2) * x
 
     def measure(head, x):
         x = x.clone().requires_grad_()
@@ -227,7 +273,8 @@ def spread(values: list[float]) -> tuple[float, float, float]:
     return middle, low, high
 
 
-CASES = {
+CASES: dict[str, Callable[..., Any]] = {
+    "plan": plan_case,
     "time": time_case,
     "memory": memory_case,
     "growth": growth_case,
@@ -236,6 +283,9 @@ CASES = {
 }
 
 if __name__ == "__main__":
+    from classifier_device import device_case  # it needs what stands above
+
+    CASES["device"] = device_case
     threads, case, arguments = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
     torch.set_num_threads(threads)
     print("RESULT " + json.dumps(CASES[case](*arguments)))
