@@ -16,7 +16,7 @@ from frfw.classifier.kernels import Kernels
 from frfw.classifier.logical import held_part, logical, whole
 from frfw.classifier.output import HeadOutput
 from frfw.classifier.rows import class_range, initial_rows
-from frfw.classifier.sampling import Active, ClassSampler
+from frfw.classifier.sampling import Active, ClassSampler, joined
 from frfw.classifier.settings import Settings
 from frfw.classifier.tiled import TiledSoftmax
 from frfw.classifier.tiles import row_numbers
@@ -207,7 +207,7 @@ class Classifier(nn.Module):
         every row is there once: their norm is that of `weight.grad._values()`.
         """
         if self.weight.grad is not None and self.weight.grad.is_sparse:
-            self.weight.grad = self.weight.grad.coalesce()
+            self.weight.grad = joined(self.weight.grad)
         world = self.exchange.world
         if world == 1 or self.sharded:
             return

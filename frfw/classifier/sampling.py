@@ -73,6 +73,19 @@ class ClassSampler:
         return Active(classes, rows, weights)
 
 
+def joined(gradient: Tensor) -> Tensor:
+    """A sparse gradient of the weight with every row once; (C * K, D), the same if it is so."""
+    if gradient.is_coalesced():
+        return gradient
+    rows = gradient._indices()[0]
+    if not bool((rows[1:] > rows[:-1]).all()):
+        return gradient.coalesce()  # of several backward passes
+    # Autograd forgets that it is so already, and joining would sort and copy it.
+    return torch.sparse_coo_tensor(
+        rows[None], gradient._values(), gradient.shape, is_coalesced=True, check_invariants=False
+    )
+
+
 def uniform(numbers: Tensor, seed: int, step: Tensor) -> Tensor:
     """One number in [0, 1) for each int64 of `numbers`, a function of (seed, step, number).
 

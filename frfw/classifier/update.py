@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frfw.classifier.sampling import Active
+from frfw.classifier.sampling import Active, joined
 from frfw.errors import FrfwError
 
 
@@ -100,7 +100,7 @@ class SampledRows:
         gradient = self.weight.grad
         if gradient is None or not gradient.is_sparse:
             return
-        gradient = gradient.coalesce()
+        gradient = joined(gradient)
         self.rows = gradient.indices()[0]
         small = nn.Parameter(self.weight.detach()[self.rows])
         small.grad = gradient.values()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import frfw
-from frfw.classifier.sampling import ClassSampler, uniform
+from frfw.classifier.sampling import ClassSampler, joined, uniform
 
 
 def test_draw_is_uniform_and_depends_on_seed_step_and_class_alone():
@@ -101,3 +101,21 @@ def test_accumulated_gradients_have_every_row_once():
     rows = head.weight.grad._indices()[0]
     assert head.weight.grad.is_coalesced()
     assert len(rows.unique()) == len(rows)
+
+
+def test_the_gradient_of_one_backward_pass_is_not_copied_to_be_joined():
+    head = frfw.create_classifier("arcface", 8, 300, "tiled", parallel="sampled", sample_rate=0.5)
+    head(torch.randn(6, 8), torch.randint(300, (6,))).loss.backward()
+    before = head.weight.grad
+    head.reduce_gradients()
+    assert head.weight.grad.is_coalesced()
+    assert head.weight.grad._values().data_ptr() == before._values().data_ptr()
+    assert torch.equal(head.weight.grad.to_dense(), before.to_dense())
+
+
+def test_rows_out_of_order_are_joined_by_sorting():
+    rows, values = torch.tensor([[3, 1, 3]]), torch.arange(6.0).view(3, 2)
+    gradient = torch.sparse_coo_tensor(rows, values, (5, 2))
+    found = joined(gradient)
+    assert found.indices().tolist() == [[1, 3]]
+    assert torch.equal(found.to_dense(), gradient.to_dense())
