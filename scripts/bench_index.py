@@ -1,8 +1,8 @@
 """Open a set of 10 million images: seconds and memory, first time and later.
 
-python scripts/bench_index.py [--kind records|list] [--images 10000000] [--folder FOLDER]
+python scripts/bench_index.py [--kind records|parquet|csv] [--images 10000000] [--folder FOLDER]
 
-The records of the RecordIO set are tiny, the list (Parquet) names images that are not there: it is
+The records of the RecordIO set are tiny, a list names images that are not there: it is
 the index that is measured.
 """
 
@@ -35,15 +35,15 @@ def write(folder: Path, images: int, identities: int) -> None:
             idx.write("".join(f"{k}\t{k * record.itemsize}\n" for k in key.tolist()))
 
 
-def write_list(folder: Path, images: int, identities: int) -> None:
-    """Write a Parquet list with paths as web-crawled sets have them."""
+def write_list(path: Path, images: int, identities: int) -> None:
+    """Write a list with paths as web-crawled sets have them."""
     import pandas as pd
 
     number = np.arange(images)
     identity = number * identities // images
     paths = [f"m.{i:06x}/{n:08d}.jpg" for n, i in zip(number.tolist(), identity.tolist())]
     table = pd.DataFrame({"path": paths, "identity": [f"m.{i:06x}" for i in identity.tolist()]})
-    table.to_parquet(folder / "faces.parquet")
+    table.to_parquet(path) if path.suffix == ".parquet" else table.to_csv(path, index=False)
 
 
 def resident(name: str) -> float:
@@ -75,7 +75,7 @@ def open_and_report(folder: str) -> None:
 def main() -> None:
     """Write the set, then open it in two fresh processes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kind", choices=("records", "list"), default="records")
+    parser.add_argument("--kind", choices=("records", "parquet", "csv"), default="records")
     parser.add_argument("--images", type=int, default=10_000_000)
     parser.add_argument("--identities", type=int, default=100_000)
     parser.add_argument("--folder", help="where to write it (default: a temporary folder)")
@@ -85,12 +85,15 @@ def main() -> None:
         open_and_report(arguments.existing)
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        write_set = write if arguments.kind == "records" else write_list
-        write_set(Path(folder), arguments.images, arguments.identities)
-        opened = folder if arguments.kind == "records" else f"{folder}/faces.parquet"
+        opened = Path(folder)
+        if arguments.kind == "records":
+            write(opened, arguments.images, arguments.identities)
+        else:
+            opened /= f"faces.{arguments.kind}"
+            write_list(opened, arguments.images, arguments.identities)
         for when in ("first opening", "second opening"):
             print(when, end=": ", flush=True)
-            subprocess.run([sys.executable, __file__, "--open", opened], check=True)
+            subprocess.run([sys.executable, __file__, "--open", str(opened)], check=True)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ arrays open at once and are shared by all workers through the page cache.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from frfw.errors import FrfwError
 
 MIN_IMAGES = 200_000  # below this an index is read faster than anyone notices
 Arrays = dict[str, np.ndarray]
+Pieces = Iterator[tuple[str, np.ndarray]]  # arrays by name; pieces of one name follow one another
 
 
 @dataclass(frozen=True)
@@ -59,33 +61,84 @@ class IndexCache:
         except Exception:  # damaged files raise nearly anything; the index is made anew
             return None
 
-    def save(self, arrays: Arrays, stamp: str) -> bool:
-        """Write the arrays; False where the folder cannot be written to."""
+    def save(self, pieces: Pieces, stamp: str) -> None:
+        """Write the arrays as they come, or nothing where the folder cannot be written to."""
         temporary = self.folder.with_name(f"{self.folder.name}-{os.getpid()}.partial")
         try:
             temporary.mkdir()
-            for name, array in arrays.items():
-                np.save(temporary / f"{name}.npy", array)
-            sums = {name: _sum(temporary / f"{name}.npy") for name in arrays}
+        except OSError:
+            return
+        try:
+            with contextlib.ExitStack() as stack:
+                files: dict[str, ArrayFile] = {}
+                for name, piece in pieces:
+                    if name not in files:
+                        files[name] = ArrayFile(temporary / f"{name}.npy", piece)
+                        stack.callback(files[name].close)
+                    files[name].append(piece)
+            sums = {name: _sum(temporary / f"{name}.npy") for name in files}
             (temporary / "stamp.json").write_text(json.dumps({"files": stamp, "arrays": sums}))
             shutil.rmtree(self.folder, ignore_errors=True)
             os.replace(temporary, self.folder)
-        except OSError:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(temporary)
-            return False
-        return True
+        except BaseException as error:  # of the pieces' maker too: it read a damaged file, say
+            shutil.rmtree(temporary, ignore_errors=True)
+            if not isinstance(error, OSError):
+                raise
 
-    def load_or_make(self, make: Callable[[], Arrays]) -> Arrays:
-        """Return the mapped arrays, or those that `make` reads; a large index is kept."""
+    def load_or_make(self, make: Callable[[], Pieces]) -> Arrays:
+        """Return the mapped arrays, or those that `make` reads; a large index is kept.
+
+        Args:
+            make: returns the pieces of the arrays, those of `labels` (one piece) first.
+        """
         arrays = self.load()
         if arrays is None:
             stamp = self.stamp() if all(path.is_file() for path in self.files) else ""
-            arrays = make()
-            if len(arrays["labels"]) >= MIN_IMAGES and self.save(arrays, stamp):
-                arrays = self.load(check=False) or arrays
-                give_back()
+            pieces = make()
+            first = next(pieces)
+            pieces = itertools.chain([first], pieces)
+            if len(first[1]) < MIN_IMAGES or not os.access(self.folder.parent, os.W_OK):
+                return _whole(pieces)
+            del first
+            self.save(pieces, stamp)
+            # Where that failed, another process may have been first; or else the disk is full,
+            # and the pieces are made again to be kept in memory.
+            arrays = self.load(check=False) or _whole(make())
+            give_back()
         return arrays
+
+
+def _whole(pieces: Pieces) -> Arrays:
+    found: dict[str, list[np.ndarray]] = {}
+    for name, piece in pieces:
+        found.setdefault(name, []).append(piece)
+    return {name: p[0] if len(p) == 1 else np.concatenate(p) for name, p in found.items()}
+
+
+class ArrayFile:
+    """A `.npy` file to which arrays are appended, along their first axis."""
+
+    def __init__(self, path: Path, like: np.ndarray) -> None:
+        """Create it for arrays of this shape, but for the first axis, and type."""
+        self._file, self._rows = path.open("wb"), 0
+        self._header = np.lib.format.header_data_from_array_1_0(like)
+        self._write_header()
+
+    def _write_header(self) -> None:
+        shape = (self._rows, *self._header["shape"][1:])
+        # NumPy leaves room in it for a longer first axis.
+        np.lib.format.write_array_header_1_0(self._file, {**self._header, "shape": shape})
+
+    def append(self, array: np.ndarray) -> None:
+        """Write it behind what is there."""
+        np.ascontiguousarray(array).tofile(self._file)
+        self._rows += len(array)
+
+    def close(self) -> None:
+        """Say in the header how much was written."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
 
 
 def _sum(path: Path) -> int:
@@ -108,7 +161,7 @@ class IndexedDataset(Dataset):
     cache: IndexCache
     arrays: Arrays
 
-    def open_index(self, name: str, files: Sequence[Path], make: Callable[[], Arrays]) -> None:
+    def open_index(self, name: str, files: Sequence[Path], make: Callable[[], Pieces]) -> None:
         """Set `arrays` from the kept index, or from what `make` reads from the files."""
         self.cache = IndexCache(name, tuple(files))
         self.arrays = self.cache.load_or_make(make)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frfw.data.arrow import column_of, give_back, numbers
+from frfw.data.arrow import column_of, numbers
 from frfw.data.dataset import contiguous
 from frfw.data.decode import BadImage
-from frfw.data.index_cache import Arrays, IndexedDataset
+from frfw.data.index_cache import IndexedDataset, Pieces
+from frfw.data.list_table import ListTable, open_table
 from frfw.data.manifest import read_manifest
 from frfw.data.preprocessing import Preprocessing
-from frfw.data.strings import StringColumn
+from frfw.data.strings import StringColumn, joined
 from frfw.errors import FrfwError, nearest
 
 if TYPE_CHECKING:
@@ -65,45 +67,47 @@ class ListDataset(IndexedDataset):
     def landmarks(self) -> np.ndarray | None:
         return self.arrays.get("landmarks")
 
-    def _read_index(self, path: Path) -> Arrays:
+    def _read_index(self, path: Path) -> Pieces:
         import pyarrow as pa
 
         try:
-            return self._arrays(path, _read(path))
+            yield from self._pieces(path, open_table(path))
         except (pa.ArrowException, KeyError) as error:  # a column of a type that is no text
             raise FrfwError(f"{path} cannot be read as a list of images: {error}") from error
 
-    def _arrays(self, path: Path, table: pa.Table) -> Arrays:
+    def _pieces(self, path: Path, table: ListTable) -> Pieces:
+        """Column by column and, but for the identities, part by part: paths are long."""
         for column in ("path", "identity"):
-            if column not in table.column_names:
-                hint = nearest(column, table.column_names)
+            if column not in table.names:
+                hint = nearest(column, table.names)
                 raise FrfwError(f"{path} has no column {column!r}.{hint}")
-            _refuse(table[column].is_null(), path, f"{column} is empty")
-        if len(table) < 2:
-            raise FrfwError(f"{path} lists {len(table)} images: nothing to train on")
-        arrays: Arrays = {}
-        landmarks = _landmarks(path, table)
-        if landmarks is not None:
-            arrays["landmarks"] = landmarks
-        if "group" in table.column_names:
-            groups = StringColumn.of_arrow(_text(table["group"]).fill_null(""))
-            arrays |= groups.arrays("groups")
-        arrays["labels"], names = _identities(table["identity"])
-        paths = _text(table["path"])
-        del table  # its columns, hundreds of megabytes for millions of rows, are not needed twice
-        give_back()
-        self._check_paths(path, paths)
-        arrays |= StringColumn.of_arrow(paths).arrays("paths")
-        return arrays | names.arrays("identities")
+        points = _landmark_columns(path, table.names)
+        yield from _identities(path, table.column("identity"))
+        yield from joined("paths", self._paths_of(path, table))
+        if "group" in table.names:
+            groups = (_text(part["group"]).fill_null("") for part in table.parts("group"))
+            yield from joined("groups", map(StringColumn.of_arrow, groups))
+        if points:
+            for part in table.parts(*points):
+                yield "landmarks", _landmarks(path, part)
 
-    def _check_paths(self, where: Path, paths: pa.ChunkedArray) -> None:
+    def _paths_of(self, path: Path, table: ListTable) -> Iterator[StringColumn]:
+        row = 0
+        for part in table.parts("path"):
+            _refuse(part["path"].is_null(), path, "path is empty", row)
+            paths = _text(part["path"])
+            self._check_paths(path, paths, row)
+            yield StringColumn.of_arrow(paths)
+            row += len(part)
+
+    def _check_paths(self, where: Path, paths: pa.Array, row: int) -> None:
         import pyarrow.compute as pc
 
-        texts = (chunk.buffers()[2] for chunk in paths.chunks)  # all paths of a chunk in one
-        if not any(text is not None and re.search(rb"\.\.", text) for text in texts):
+        text = paths.buffers()[2]  # all paths in one
+        if text is None or not re.search(rb"\.\.", text):
             return  # Arrow's expression takes ten times as long
         climbing = pc.match_substring_regex(paths, r"(?:^|[/\\])\.\.(?:[/\\]|$)")
-        _refuse(climbing, where, f"{{!r}} leads out of {self.root}", paths)
+        _refuse(climbing, where, f"{{!r}} leads out of {self.root}", row, paths)
 
     def read(self, index: int) -> bytes:
         try:
@@ -121,47 +125,19 @@ class ListDataset(IndexedDataset):
         return digest.digest()
 
 
-def _read(path: Path) -> pa.Table:
-    import pyarrow as pa
-
-    try:
-        if path.suffix.lower() == ".parquet":
-            return _read_parquet(path)
-        import pandas as pd  # a second to import; it knows more dialects of CSV than Arrow
-
-        text = {"identity": str, "path": str, "group": str}
-        # An identity may be called NA or null; only what is empty is missing.
-        options = {"keep_default_na": False, "na_values": [""], "skipinitialspace": True}
-        return pa.Table.from_pandas(pd.read_csv(path, dtype=text, **options), preserve_index=False)
-    except FileNotFoundError as error:
-        raise FrfwError(f"{path} is missing") from error
-    except Exception as error:  # a damaged Parquet file raises nearly anything in there
-        raise FrfwError(f"{path} cannot be read as a table: {error}") from error
-
-
-def _read_parquet(path: Path) -> pa.Table:
-    """Read the columns that are wanted; identities that are text come coded, as they lie there."""
-    import pyarrow.parquet as pq
-
-    wanted = {"path", "identity", "group", *LANDMARKS}
-    fields = [field for field in pq.read_schema(path) if field.name in wanted]
-    text = ("string", "large_string")
-    coded = [f.name for f in fields if f.name == "identity" and str(f.type) in text]
-    # `pq.read_table` would import pandas.
-    with pq.ParquetFile(path, read_dictionary=coded) as file:
-        return file.read(columns=[field.name for field in fields])
-
-
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _text(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """The column as text, with room for more than 2 GB of it."""
     return column.cast("large_string")
 
 
-def _identities(column: pa.ChunkedArray) -> tuple[np.ndarray, StringColumn]:
+def _identities(where: Path, column: pa.ChunkedArray) -> Pieces:
     """Number the identities in the order of their names: labels (N,) int64 and the names."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    _refuse(column.is_null(), where, "identity is empty")
+    if len(column) < 2:
+        raise FrfwError(f"{where} lists {len(column)} images: nothing to train on")
     if not pa.types.is_dictionary(column.type):
         column = _text(column).dictionary_encode()
     coded = column.unify_dictionaries().combine_chunks()
@@ -171,30 +147,37 @@ def _identities(column: pa.ChunkedArray) -> tuple[np.ndarray, StringColumn]:
     place[numbers(order, np.uint64)] = np.arange(len(order))
     # A categorical column may name identities that no row has.
     labels, present = contiguous(place[numbers(coded.indices.cast("int32"), np.int32)])
-    return labels, StringColumn.of_arrow(names.take(order.take(column_of(present))))
+    yield "labels", labels
+    names = StringColumn.of_arrow(names.take(order.take(column_of(present))))
+    yield from names.arrays("identities").items()
 
 
-def _refuse(wrong: pa.ChunkedArray, where: Path, what: str, values: Any = None) -> None:
-    """Raise FrfwError for the first row that is wrong."""
+def _refuse(
+    wrong: pa.Array | pa.ChunkedArray, where: Path, what: str, row: int = 0, values: Any = None
+) -> None:
+    """Raise FrfwError for the first row that is wrong; `row` are before these."""
     import pyarrow.compute as pc
 
     if pc.any(wrong).as_py():
-        at = wrong.index(True).as_py()
+        at = pc.index(wrong, True).as_py()
         shown = what if values is None else what.format(values[at].as_py())
-        raise FrfwError(f"{where}, row {at + 1}: {shown}")
+        raise FrfwError(f"{where}, row {row + at + 1}: {shown}")
 
 
-def _landmarks(path: Path, table: pa.Table) -> np.ndarray | None:
+def _landmark_columns(path: Path, names: Sequence[str]) -> list[str]:
+    """Return the names of the ten columns, or none."""
+    missing = sorted(set(LANDMARKS) - set(names))
+    if 0 < len(missing) < len(LANDMARKS):
+        raise FrfwError(f"{path} has some landmark columns but not {', '.join(missing)}")
+    return [] if missing else LANDMARKS
+
+
+def _landmarks(path: Path, part: pa.RecordBatch) -> np.ndarray:
+    """Return (N, 5, 2) float32."""
     import pyarrow as pa
 
-    present = [column for column in LANDMARKS if column in table.column_names]
-    if not present:
-        return None
-    if len(present) < len(LANDMARKS):
-        missing = sorted(set(LANDMARKS) - set(present))
-        raise FrfwError(f"{path} has some landmark columns but not {', '.join(missing)}")
     try:
-        columns = [table[name].cast("float64").to_numpy() for name in LANDMARKS]
+        columns = [part[name].cast("float64").to_numpy(zero_copy_only=False) for name in LANDMARKS]
     except (pa.ArrowException, ValueError) as error:
         raise FrfwError(f"{path}: a landmark is no number: {error}") from error
     return np.stack(columns, 1).astype(np.float32).reshape(-1, 5, 2)

@@ -41,7 +41,7 @@ class RecordDataset(IndexedDataset):
         self.name = folder.name
         declared = _property(folder / "property")
         files = [self._rec, self._rec.with_suffix(".idx")]
-        self.open_index(self._rec.stem, files, lambda: self._read_index(declared))
+        self.open_index(self._rec.stem, files, lambda: iter(self._read_index(declared).items()))
         if len(self.labels) < 2:
             raise FrfwError(f"{self._rec} holds {len(self.labels)} images: nothing to train on")
         if declared and declared[0] > len(self.arrays["values"]):
@@ -59,8 +59,8 @@ class RecordDataset(IndexedDataset):
         index = read_index(self._rec, self._rec.with_suffix(".idx"))
         self._check_classes(index.labels, index.keys, index.classes, declared)
         labels, values = contiguous(index.labels)
-        arrays = {"starts": index.starts, "ends": index.ends, "keys": index.keys}
-        return arrays | {"labels": labels, "values": values}
+        places = {"starts": index.starts, "ends": index.ends, "keys": index.keys}
+        return {"labels": labels, "values": values} | places
 
     def _check_classes(
         self,

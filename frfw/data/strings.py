@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +21,11 @@ class StringColumn(Sequence[str]):
     @classmethod
     def of(cls, strings: Iterable[str]) -> StringColumn:
         """Build it from strings; file names that are not UTF-8 survive (surrogateescape)."""
-        buffer, ends = bytearray(), [0]
+        buffer, ends = bytearray(), array("q", [0])
         for text in strings:
             buffer += text.encode("utf-8", "surrogateescape")
             ends.append(len(buffer))
-        return cls(np.frombuffer(bytes(buffer), np.uint8), np.array(ends, np.int64))
+        return cls(np.frombuffer(buffer, np.uint8), np.frombuffer(ends, np.int64))
 
     @classmethod
     def of_arrow(cls, column: pa.Array | pa.ChunkedArray) -> StringColumn:
@@ -64,3 +65,14 @@ class StringColumn(Sequence[str]):
         return isinstance(other, Sequence) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def joined(name: str, columns: Iterable[StringColumn]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the two arrays of all columns, one after another, in pieces with their names."""
+    yield f"{name}_data", np.empty(0, np.uint8)
+    yield f"{name}_offsets", np.zeros(1, np.int64)
+    end = 0
+    for column in columns:
+        yield f"{name}_data", column.data
+        yield f"{name}_offsets", column.offsets[1:] + end
+        end += len(column.data)

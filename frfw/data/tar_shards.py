@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tarfile
+from array import array
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -41,7 +42,7 @@ class TarDataset(IndexedDataset):
             raise FrfwError(f"{path} holds no .tar")
         self.name = path.stem
         name = "tar" if path.is_dir() else path.name
-        self.open_index(name, self.shards, lambda: _read_index(path, self.shards))
+        self.open_index(name, self.shards, lambda: iter(_read_index(path, self.shards).items()))
         folder = path if path.is_dir() else path.parent
         self.preprocessing = read_manifest(folder) or Preprocessing(size=size or 112)
         self.size = size or self.preprocessing.size
@@ -94,30 +95,40 @@ class TarDataset(IndexedDataset):
 
 
 def _read_index(path: Path, shards: list[Path]) -> Arrays:
-    import pandas as pd  # seconds to import, so only here
+    numbers = {"shard": array("i"), "offset": array("q"), "length": array("q"), "code": array("q")}
+    codes: dict[str, int] = {}
 
-    rows = [(number, *found) for number, shard in enumerate(shards) for found in _samples(shard)]
-    if len(rows) < 2:
-        raise FrfwError(f"{path} holds {len(rows)} images: nothing to train on")
-    shard, offset, length, identity, names = zip(*rows)
-    codes, identities = pd.factorize(np.array(identity, object), sort=True)
+    def names() -> Iterator[str]:  # as each is read, so that millions are never a list
+        for shard, file in enumerate(shards):
+            for offset, length, identity, name in _samples(file):
+                code = codes.setdefault(identity, len(codes))
+                for column, value in zip(numbers.values(), (shard, offset, length, code)):
+                    column.append(value)
+                yield name
+
+    column = StringColumn.of(names())
+    if len(column) < 2:
+        raise FrfwError(f"{path} holds {len(column)} images: nothing to train on")
+    identities = sorted(codes)
+    place = np.empty(len(codes), np.int64)
+    place[[codes[identity] for identity in identities]] = np.arange(len(codes))
+    arrays = {name: np.frombuffer(values, values.typecode) for name, values in numbers.items()}
     return {
-        "shard": np.array(shard, np.int32),
-        "offset": np.array(offset, np.int64),
-        "length": np.array(length, np.int64),
-        "labels": codes.astype(np.int64),
-        **StringColumn.of(names).arrays("names"),
-        **StringColumn.of(str(i) for i in identities).arrays("identities"),
+        "labels": place[arrays.pop("code")],
+        **arrays,
+        **column.arrays("names"),
+        **StringColumn.of(identities).arrays("identities"),
     }
 
 
 def _samples(shard: Path) -> Iterator[tuple[int, int, str, str]]:
     """Yield (offset, length, identity, member name) of the images of one shard, in order."""
-    images: dict[str, tarfile.TarInfo] = {}
+    images: dict[str, tuple[int, int, str]] = {}  # where, how many bytes, name
     identities: dict[str, str] = {}
     try:
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
+                archive.members.clear()  # else all headers, a kilobyte each, are kept
                 if not member.isreg():
                     continue
                 path = PurePosixPath(member.name)
@@ -126,23 +137,21 @@ def _samples(shard: Path) -> Iterator[tuple[int, int, str, str]]:
                 if suffix in IMAGE_SUFFIXES:
                     if key in images:
                         raise FrfwError(
-                            f"{shard}: {images[key].name} and {member.name} are one sample, whose "
+                            f"{shard}: {images[key][2]} and {member.name} are one sample, whose "
                             "name ends at the first dot: rename them, or pack the folder instead"
                         )
-                    images[key] = member
+                    images[key] = (member.offset_data, member.size, member.name)
                 elif suffix in (".cls", ".json") and member.size <= _MAX_LABEL_FILE:
                     file = archive.extractfile(member)
                     identities[key] = _identity(file.read(), suffix, f"{shard}:{member.name}")
     except (tarfile.TarError, OSError, EOFError) as error:
         raise FrfwError(f"{shard} is no whole, uncompressed tar: {error}") from error
-    for key, member in images.items():
+    for key, (offset, length, name) in images.items():
         folder = PurePosixPath(key).parent.name
         identity = identities.get(key, folder)
         if not identity or identity in (".", ".."):
-            raise FrfwError(
-                f"{shard}:{member.name} has no identity: add {key}.cls, or put it in a folder"
-            )
-        yield member.offset_data, member.size, identity, member.name
+            raise FrfwError(f"{shard}:{name} has no identity: add {key}.cls, or put it in a folder")
+        yield offset, length, identity, name
 
 
 def _identity(data: bytes, suffix: str, where: str) -> str:
