@@ -156,4 +156,7 @@ def _reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FrfwError(f"{path} is missing") from error
     except Exception as error:  # a damaged Parquet file raises nearly anything in there
-        raise FrfwError(f"{path} cannot be read as a table: {error}") from error
+        why = str(error)
+        if "straddling" in why:  # Arrow's advice, larger blocks, would not help
+            why = "a quotation mark is opened and not closed for a megabyte"
+        raise FrfwError(f"{path} cannot be read as a table: {why}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tarfile
 from array import array
@@ -24,7 +25,10 @@ from frfw.data.preprocessing import Preprocessing
 from frfw.data.strings import StringColumn
 from frfw.errors import FrfwError
 
+log = logging.getLogger("frfw.data")
+
 _MAX_LABEL_FILE = 1 << 20
+_LARGE = 1 << 30
 
 
 class TarDataset(IndexedDataset):
@@ -95,6 +99,8 @@ class TarDataset(IndexedDataset):
 
 
 def _read_index(path: Path, shards: list[Path]) -> Arrays:
+    if sum(shard.stat().st_size for shard in shards if shard.is_file()) > _LARGE:
+        log.info("reading the headers of %s: minutes for millions of images, once", path)
     numbers = {"shard": array("i"), "offset": array("q"), "length": array("q"), "code": array("q")}
     codes: dict[str, int] = {}
 

@@ -81,3 +81,9 @@ def test_a_csv_line_of_another_length_is_named(tmp_path):
     (tmp_path / "list.csv").write_text("path,identity\na.jpg,1\nb.jpg\nc.jpg,2\n")
     with pytest.raises(FrfwError, match=r"list.csv cannot be read as a table: .*#3.*b\.jpg"):
         open_source(tmp_path / "list.csv")
+
+
+def test_a_quotation_mark_that_is_never_closed(tmp_path):
+    (tmp_path / "list.csv").write_text('path,identity\n"a.jpg,1\n' + "b.jpg,2\n" * 300_000)
+    with pytest.raises(FrfwError, match=r"list.csv .* quotation mark .* not closed"):
+        open_source(tmp_path / "list.csv")
