@@ -6,6 +6,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+if dist.is_available():
+    # Its functions take the default group as it is when they are imported, and so would keep a
+    # group and its threads alive for good: torch.compile imports them, and may do so late.
+    import torch.distributed.nn.functional
+
 
 class Exchange:
     """A process among its peers; with no process group, alone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # before there is a group that it would keep
 
 from frfw.errors import FrfwError
 from frfw.training.heartbeats import Heartbeats
@@ -101,11 +103,17 @@ def _prepare(device: torch.device) -> torch.device:
 
 
 def leave(ranks: Ranks | None = None) -> None:
-    """Leave the process group, if there is one."""
+    """Leave the process group, if there is one, and see its threads end.
+
+    A thread of gloo that drops its last tensor while the interpreter ends would take the process
+    down with SIGABRT (before Python 3.14). They end with the last reference to the group, and
+    what was wrapped for it holds such references in cycles.
+    """
     if ranks is not None and ranks.heartbeats is not None:
         ranks.heartbeats.stop()
     if dist.is_initialized():
         dist.destroy_process_group()
+        gc.collect()
 
 
 def from_main(ranks: Ranks, value: Any) -> Any:
