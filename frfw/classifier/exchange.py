@@ -6,10 +6,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from frfw.default_group import FUNCTIONAL, import_unbound
+
 if dist.is_available():
-    # Its functions take the default group as it is when they are imported, and so would keep a
-    # group and its threads alive for good: torch.compile imports them, and may do so late.
-    import torch.distributed.nn.functional
+    import_unbound(FUNCTIONAL)
 
 
 class Exchange:

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional  # before there is a group that it would keep
 
+from frfw.default_group import FUNCTIONAL, import_unbound
 from frfw.errors import FrfwError
 from frfw.training.heartbeats import Heartbeats
 from frfw.training.meeting import meet
@@ -87,6 +87,7 @@ def join(device_name: str, timeout_s: float) -> Ranks:
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     device = _prepare(choose_device(device_name, local_rank))
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    import_unbound(FUNCTIONAL)
     store = meet(rank, world, timeout_s)
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(
@@ -105,9 +106,8 @@ def _prepare(device: torch.device) -> torch.device:
 def leave(ranks: Ranks | None = None) -> None:
     """Leave the process group, if there is one, and see its threads end.
 
-    A thread of gloo that drops its last tensor while the interpreter ends would take the process
-    down with SIGABRT (before Python 3.14). They end with the last reference to the group, and
-    what was wrapped for it holds such references in cycles.
+    They end with the last reference to the group. What was wrapped for it holds such references
+    in cycles, and torch's own modules may: see `frfw.default_group`, and why it matters.
     """
     if ranks is not None and ranks.heartbeats is not None:
         ranks.heartbeats.stop()

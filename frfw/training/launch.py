@@ -61,12 +61,9 @@ def _plain_start_method() -> None:
 
 def work(config: dict[str, Any], run_dir: str, overrides: list[str]) -> Result:
     """Be one rank of a run: join the others, train, leave."""
-    from frfw.training.precision import shared_scaler
     from frfw.training.trainer import Trainer
 
     _limit_threads(config)
-    if distributed.under_torchrun() and config["trainer"]["precision"] == "fp16":
-        shared_scaler()
     ranks = distributed.join(config["trainer"]["device"], config["trainer"]["timeout_s"])
     try:
         # Ranks that composed their own config (torchrun) take rank 0's, time stamps included.

@@ -8,20 +8,10 @@ from typing import Any
 
 import torch
 
+from frfw.default_group import SHARED_SCALER, import_unbound
 from frfw.errors import FrfwError, nearest
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def shared_scaler() -> type[torch.amp.GradScaler]:
-    """The gradient scaler whose scale all ranks share.
-
-    Call it once before the ranks join: the class takes the default process group as it is when it
-    is imported, and would keep that group and its threads alive for good.
-    """
-    from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler  # takes 2 s
-
-    return ShardedGradScaler
 
 
 class Precision:
@@ -44,8 +34,9 @@ class Precision:
         if group is None or not enabled:
             self.scaler = torch.amp.GradScaler(device.type, enabled=enabled)
         else:
+            shared = import_unbound(SHARED_SCALER).ShardedGradScaler  # takes 2 s
             # An overflow on any rank lowers every rank's scale.
-            self.scaler = shared_scaler()(device.type, enabled=enabled, process_group=group)
+            self.scaler = shared(device.type, enabled=enabled, process_group=group)
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context in which the backbone runs."""

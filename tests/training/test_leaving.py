@@ -58,8 +58,9 @@ def threads_at_exit(folder, module: str, *arguments: str) -> list[list[str]]:
     found = []
     for rank, (output, errors) in zip(ranks, texts):
         assert rank.returncode == 0, errors[-3000:]
-        last = [line for line in output.splitlines() if line.startswith("THREADS ")][-1]
-        found.append(json.loads(last.removeprefix("THREADS ")))
+        before, marker, names = output.rpartition("THREADS ")
+        assert marker, before + errors[-3000:]
+        found.append(json.loads(names))
     return found
 
 
