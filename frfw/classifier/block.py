@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from frfw.classifier.loops import NEVER
 from frfw.classifier.statistics import slope_of
 from frfw.classifier.tiles import Block
 from frfw.losses import Formula
@@ -56,11 +57,10 @@ def exponentials(
     part, own = block.rows, block.own
     threshold = rows.threshold[part]
     scale = rows.scale[part] if isinstance(rows.scale, Tensor) else rows.scale
-    if own is not None:
-        # Low enough never to be the largest; what it contributes is taken out below.
-        cos[own] = -1.0 if formula.geometry == "cosine" else torch.finfo(cos.dtype).min / 4
     slope = slope_of(formula, cos, threshold) if with_slope else None
     value = cos if formula.identity_negatives else formula.negatives(cos, threshold)
+    if own is not None:
+        value[own] = NEVER  # and so never the largest, whatever N the formula gives it
     if reference is None:
         reference = value.amax(1, keepdim=True)
     # e^{s N - s m} in one pass before the exponential; N is kept only if its sum is wanted.
@@ -81,4 +81,6 @@ def exponentials(
             torch.mul(weight, slope, out=cos)
         elif weight is not cos:
             cos.copy_(weight)
+        if own is not None:
+            cos[own] = 0.0  # its slope may be anything, also infinite
     return reference, sums, total

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from frfw.losses import Formula
 
-_NEVER = -1e30  # stands for a target among the negatives: e^{s (this - m)} is 0
+NEVER = -1e30  # stands for a target among the negatives: e^{s (this - m)} is 0
 
 
 def normed(
@@ -39,7 +39,7 @@ def _negatives(
     cos = raw if inverse is None else raw * inverse
     own = torch.arange(raw.shape[1], device=raw.device, dtype=torch.int32) == column
     value = cos if formula.identity_negatives else formula.negatives(cos, threshold)
-    return cos, torch.where(own, _NEVER, value)
+    return cos, torch.where(own, NEVER, value)
 
 
 def first(

@@ -62,6 +62,45 @@ def test_slope_by_autograd_when_the_formula_offers_none():
     torch.testing.assert_close(found[1:], expected[1:])
 
 
+class Even(Formula):
+    """N(-1) is above every other N: a target that passed for a negative would be the largest."""
+
+    def negatives(self, cos, threshold):
+        return cos.abs()
+
+
+class Steep(Formula):
+    """The slope of N is infinite at -1, where the targets of the test are."""
+
+    def negatives(self, cos, threshold):
+        return (1 + cos).sqrt() - 1
+
+
+@pytest.mark.parametrize("own", [-1.0, 0.0, 0.6, 0.95])
+@pytest.mark.parametrize("loss", ["circle", "even", "steep"])
+@pytest.mark.parametrize("how", [{"memory_budget": 0}, {"compile": True}, {"statistics": True}])
+def test_targets_are_no_negatives_whatever_n_is(loss, own, how):
+    formula = {"circle": lambda: loss, "even": lambda: Even(128.0), "steep": lambda: Steep(64.0)}
+    statistics = how.get("statistics", False)
+    options = {key: value for key, value in how.items() if key != "statistics"}
+    make = functools.partial(frfw.create_classifier, dim=64, classes=50)
+    dense = make(formula[loss](), mode="dense").double()
+    tiled = make(formula[loss](), mode="tiled", **options).double()
+    dense.statistics = tiled.statistics = statistics
+    y = torch.arange(40)
+    centres = torch.nn.functional.normalize(dense.weight.detach()[y])
+    noise = torch.nn.functional.normalize(torch.randn(40, 64, dtype=torch.float64))
+    x = own * centres + (1 - own**2) ** 0.5 * noise
+    expected, found = gradients(dense, x, y), gradients(tiled, x, y)
+    for a, b in zip(expected[1:], found[1:]):
+        # A cosine of -1 is one to rounding, which an infinite slope makes a NaN in the dense sum.
+        assert torch.isfinite(b).all()
+        if loss != "steep" or own > -1:
+            # 1 - p of the dense softmax is rounding where p is 1: the smallest error there is.
+            bound = max(1e-9 * a.abs().max().item(), 1e-11)
+            torch.testing.assert_close(b, a, rtol=0, atol=bound)
+
+
 def test_gradients_of_single_samples():
     x, y = torch.randn(5, 6, dtype=torch.float64), torch.tensor([1, 1, 0, 8, 3])
     weights = torch.tensor([0.0, 2.0, 1.0, 0.5, 3.0], dtype=torch.float64)
@@ -123,9 +162,9 @@ def test_state_of_the_forward_pass_is_used_in_backward():
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_second_backward_pass_computes_the_cosines_again(compiled):
-    x = torch.randn(6, 6, requires_grad=True)
+    x = torch.randn(6, 6, dtype=torch.float64, requires_grad=True)
     head = frfw.create_classifier("curricular", 6, 40, "tiled", rate=0.5, compile=compiled)
-    loss = head(x, torch.arange(6)).loss
+    loss = head.double()(x, torch.arange(6)).loss
     found = []
     for _ in range(2):
         head.weight.grad = x.grad = None
