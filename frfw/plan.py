@@ -18,8 +18,11 @@ def _job(cfg: Any) -> Any:
     memory = (_bytes(cfg, "device_memory") or 0) - (_bytes(cfg, "reserve") or 0)
     if memory <= 0:
         raise FrfwError(
-            f"device_memory={cfg.device_memory} leaves nothing beyond reserve={cfg.reserve}"
+            f"device_memory={cfg.device_memory} leaves nothing beyond reserve={cfg.reserve} "
+            "(a number without a unit is bytes: write 80GB)"
         )
+    optimizer = _choice(cfg.optimizer.name, "optimizer.name", _MOMENTUM)
+    plain = optimizer == "sgd" and not cfg.optimizer.momentum
     return Job(
         classes=whole(cfg.classes, "classes", 1),
         dim=whole(cfg.backbone.embedding_dim, "backbone.embedding_dim", 1),
@@ -29,7 +32,7 @@ def _job(cfg: Any) -> Any:
         precision=_choice(cfg.precision, "precision", PRECISIONS),
         memory=memory,
         sample_rate=rate(cfg.sample_rate, "sample_rate"),
-        momentum=_MOMENTUM[_choice(cfg.optimizer.name, "optimizer.name", _MOMENTUM)],
+        momentum=0 if plain else _MOMENTUM[optimizer],
         memory_budget=_bytes(cfg, "memory_budget"),
         cuda=_choice(cfg.device, "device", ("cuda", "cpu")) == "cuda",
     )
@@ -73,7 +76,7 @@ def main(cfg: Any) -> None:
         print(f"not possible: {', '.join(names)}: {reason}")
     work = 6.0 * network.macs * -(-job.batch // job.devices) / 1e12
     print(f"\nBackbone, forward and backward: {work:.2f} TFLOP a step and device.")
-    print(f"A device has {cfg.device_memory}, of which {cfg.reserve} are left free.")
+    print(f"A device has {cfg.device_memory}, of which {cfg.reserve or 0} are left free.")
     best = cheapest(found)
     if best is None:
         least = min(found, key=lambda s: s.total)
@@ -90,10 +93,12 @@ def main(cfg: Any) -> None:
 
 def _overrides(cfg: Any, job: Any, best: Any) -> list[str]:
     """What `frfw.train` must be given for a setting, beside backbone, loss and data."""
-    keys = [
+    keys = [f"trainer.devices={job.devices}"] if job.devices > 1 else []
+    keys += [
         f"trainer.global_batch_size={job.batch}",
         f"trainer.precision={job.precision}",
         f"optimizer={cfg.optimizer.name}",
+        *(["optimizer.momentum=0"] if job.momentum == 0 else []),
         f"classifier.parallel={best.parallel}",
         "classifier.mode=tiled",
     ]

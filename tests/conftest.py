@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import torch
 
+torch.manual_seed(0)  # for what test modules draw when they are imported
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _single_thread() -> None:

@@ -32,7 +32,7 @@ class BackwardPass:
             self.of_target = torch.where(sweep.local >= 0, of_cosine, 0.0)
         if sweep.target_inverse is not None:
             self.of_target = self.of_target * sweep.target_inverse
-        self.update = self.head.fused
+        self.update = sweep.update
         if self.update is not None:  # a batch that is not finite must not move the weight
             self.finite = torch.isfinite(of_cosine.sum() + of_lse.sum() + sweep.x.sum())
         self.wanted = self.head.weight.requires_grad

@@ -10,6 +10,7 @@ from frfw.errors import FrfwError
 
 _FINE, _TYPE, _SHAPE, _COLUMN, _DTYPE, _RANGE, _NOT_FINITE = range(7)
 _HALF = (torch.float16, torch.bfloat16)
+_TAKEN = (*_HALF, torch.float32, torch.float64)
 
 
 def agree(
@@ -64,13 +65,15 @@ def _inspect(
     for kind, value in enumerate((embeddings, labels)):
         if not isinstance(value, Tensor):
             return _TYPE, kind, 0
-    if labels.ndim > 1 and labels.numel() == len(embeddings):
+    if labels.ndim > 1 and embeddings.ndim and labels.numel() == len(embeddings):
         return _COLUMN, labels.ndim, 0
     if embeddings.ndim != 2 or embeddings.shape[1] != dim or labels.shape != embeddings.shape[:1]:
         width = embeddings.shape[1] if embeddings.ndim == 2 else -1
         return _SHAPE, labels.numel(), width
-    if not embeddings.is_floating_point() or labels.dtype != torch.int64:
-        return _DTYPE, int(not embeddings.is_floating_point()), 0
+    if embeddings.dtype not in _TAKEN or embeddings.layout != torch.strided:
+        return _DTYPE, 1, 0
+    if labels.dtype != torch.int64 or labels.layout != torch.strided:
+        return _DTYPE, 0, 0
     outside = (labels < 0) | (labels >= classes)
     # A row's sum is not finite if a number is not; it may also overflow.
     suspect = ~embeddings.detach().sum(1).isfinite() if finite else outside
@@ -99,8 +102,11 @@ def _complaint(kind: int, position: int, value: int, dim: int, classes: int) -> 
         )
     if kind == _DTYPE:
         if position:
-            return "embeddings must be floating point: convert them, e.g. embeddings.float()"
-        return "labels must be int64: convert them, e.g. labels.long()"
+            return (
+                "embeddings must be dense float16, bfloat16, float32 or float64: convert them, "
+                "e.g. embeddings.float()"
+            )
+        return "labels must be dense int64: convert them, e.g. labels.long()"
     if kind == _RANGE:
         return (
             f"label {value} at position {position} of the batch is outside the {classes} classes "

@@ -51,7 +51,8 @@ class Classifier(nn.Module):
         class_range: (start, stop) of the classes held.
         statistics: whether outputs carry the figures for tracking; costs time.
         check_finite: refuse embeddings that are not finite. A gradient scaler needs this off.
-        fused: the update that backward applies, or None. See `attach`.
+        fused: the update that backward applies while training, or None. See `attach`.
+        sampled: what shows an optimizer the rows of sampled classes alone, or None. See `attach`.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Classifier(nn.Module):
         self.statistics = False
         self.check_finite = True
         self.fused: FusedSGD | None = None
+        self.sampled: SampledRows | None = None
         self.kernels = Kernels(formula, self.settings.compile)
         self.sampler: ClassSampler | None = None
         if self.settings.sample_rate < 1:
@@ -142,9 +144,18 @@ class Classifier(nn.Module):
         """Start one batch in this classifier's mode. x (B, D), of unit length for cosines."""
         if self.settings.mode == "dense":
             return DenseSoftmax(self, x, labels)
-        if self.settings.fused_update and self.fused is None and torch.is_grad_enabled():
-            raise FrfwError("classifier.fused_update: call classifier.attach(optimizer) first")
+        if self.training and torch.is_grad_enabled():
+            self._refuse_without_optimizer()
         return TiledSoftmax(self, x, labels, sizes)
+
+    def _refuse_without_optimizer(self) -> None:
+        if self.settings.fused_update and self.fused is None:
+            raise FrfwError("classifier.fused_update: call classifier.attach(optimizer) first")
+        if self.sampler is not None and self.sampled is None and self.fused is None:
+            raise FrfwError(
+                "classifier.parallel=sampled: call classifier.attach(optimizer) first, so that "
+                "classes which were not drawn do not move"
+            )
 
     def sample(self, labels: Tensor) -> Active | None:
         """The classes that take part in this step, for the labels of the global batch; None: all.
@@ -164,10 +175,10 @@ class Classifier(nn.Module):
         return drawn
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Tell the classifier the optimizer that holds its weight, once, before training.
+        """Tell the classifier the optimizer that holds its weight, before training.
 
         Needed with sampled classes (so that only their rows move, see `SampledRows`) and with the
-        fused update (see `FusedSGD`); otherwise it does nothing.
+        fused update (see `FusedSGD`); otherwise it does nothing. A later call replaces an earlier.
 
         Raises:
             FrfwError: an optimizer that cannot do this.
@@ -175,7 +186,9 @@ class Classifier(nn.Module):
         if self.settings.fused_update:
             self.fused = FusedSGD(optimizer, self.weight)
         elif self.sampler is not None:
-            SampledRows(optimizer, self.weight)
+            if self.sampled is not None:
+                self.sampled.detach()
+            self.sampled = SampledRows(optimizer, self.weight)
 
     def check_training(
         self, *, clip_norm: float | None = None, accumulation: int = 1, loss_scaling: bool = False
@@ -302,3 +315,7 @@ def _nest_keys(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -
     for name, _buffer in module.formula.named_buffers():
         if prefix + name in state:
             state[f"{prefix}formula.{name}"] = state.pop(prefix + name)
+    if module.sampler is None:  # the state is that of a head that was trained by sampling
+        state.pop(f"{prefix}sample_step", None)
+    else:
+        state.setdefault(f"{prefix}sample_step", module.sample_step)

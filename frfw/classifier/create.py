@@ -11,7 +11,7 @@ from frfw.classifier.settings import Settings, choose
 from frfw.classifier.tiles import parse_budget
 from frfw.errors import FrfwError
 from frfw.losses import Formula, create_formula
-from frfw.values import rate, whole
+from frfw.values import flag, rate, whole
 
 # In centres; see docs/classifier.md.
 _DENSE_BELOW = 2048
@@ -69,7 +69,9 @@ def create_classifier(
     for key, value in {"mode": mode, "parallel": parallel, "precision": precision}.items():
         choose(key, value)
     choose("sampling", sampling)
-    dim, classes = whole(dim, "dim", 1), whole(classes, "classes", 1)
+    dim, classes, seed = whole(dim, "dim", 1), whole(classes, "classes", 1), whole(seed, "seed", 0)
+    fused_update = flag(fused_update, "classifier.fused_update")
+    budget = _budget(memory_budget)
     sample_rate = rate(sample_rate, "classifier.sample_rate")
     if sample_rate < 1 and parallel != "sampled":
         raise FrfwError(f"classifier.sample_rate={sample_rate} needs classifier.parallel=sampled")
@@ -78,12 +80,14 @@ def create_classifier(
         raise FrfwError("a linear head cannot be sampled: use a cosine loss or sample_rate=1")
     centres = classes * formula.sub_centers
     plain = parallel == "replicated" and precision == "fp32" and not fused_update
+    plain = plain and budget is None and compile is not True
     if mode == "auto":
         mode = "dense" if plain and centres < _DENSE_BELOW else "tiled"
     if mode == "dense" and not plain:
         raise FrfwError(
             "classifier.mode=dense is the replicated float32 reference: sharded, sampled, other "
-            "precisions and the fused update need classifier.mode=tiled (or auto)"
+            "precisions, the fused update, memory_budget and compile=true need "
+            "classifier.mode=tiled (or auto)"
         )
     if compile != "auto" and not isinstance(compile, bool):
         raise FrfwError(f"classifier.compile={compile}: choose true, false or auto")
@@ -108,11 +112,18 @@ def create_classifier(
             precision,
             sample_rate,
             sampling,
-            parse_budget(memory_budget),
+            budget,
             fused_update,
             bool(compile) and mode == "tiled",
         ),
     )
+
+
+def _budget(value: int | str | None) -> int | None:
+    try:
+        return parse_budget(value)
+    except FrfwError as error:
+        raise FrfwError(f"classifier.memory_budget: {error}") from error
 
 
 def _formula(loss: str | Formula, params: dict[str, Any]) -> Formula:

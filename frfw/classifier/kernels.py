@@ -77,6 +77,13 @@ class Kernels:
             self.back: Callable[..., tuple[Tensor, Tensor, Tensor]] = _compile(loops.gradients)
             self.radial: Callable[..., None] = _compile(loops.remove_radial)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Code is compiled anew where the head is loaded.
+        return {"formula": self.formula, "compiled": self.compiled}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
     def forward(
         self,
         raw: Tensor,

@@ -67,17 +67,19 @@ def held_part(head: Any, value: Tensor) -> Tensor:
     Raises:
         FrfwError: another number of classes.
     """
-    if hasattr(value, "to_local"):  # a DTensor
-        value = value.to_local()
-        return value.flatten(0, 1) if head.formula.sub_centers > 1 else value
     centres = head.formula.sub_centers
-    if centres > 1 and value.ndim == 3:
-        value = value.flatten(0, 1)
-    if len(value) != head.classes * centres:
+    given = value.shape[0] * (value.shape[1] if centres > 1 and value.ndim == 3 else 1)
+    if given != head.classes * centres:
         raise FrfwError(
-            f"the checkpoint's head has {len(value)} centres, this one {head.classes * centres} "
+            f"the checkpoint's head has {given} centres, this one {head.classes * centres} "
             f"({head.classes} classes with {centres} centres): it was trained on other data"
         )
+    spread = hasattr(value, "to_local")  # a DTensor
+    value = value.to_local() if spread else value
+    if centres > 1 and value.ndim == 3:
+        value = value.flatten(0, 1)
+    if spread:
+        return value
     start, stop = head.class_range
     return value[start * centres : stop * centres]
 

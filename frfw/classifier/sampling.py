@@ -91,7 +91,8 @@ def uniform(numbers: Tensor, seed: int, step: Tensor) -> Tensor:
 
     A multiply-and-shift hash on the device; integer products wrap around.
     """
-    value = numbers * _MULTIPLIERS[0] + step * _MULTIPLIERS[1] + seed * 0x5851F42D
+    start = (seed * 0x5851F42D + 2**63) % 2**64 - 2**63  # as int64, which wraps around
+    value = numbers * _MULTIPLIERS[0] + step * _MULTIPLIERS[1] + start
     for multiplier in (_MULTIPLIERS[2], _MULTIPLIERS[0]):
         value = (value ^ _shift(value, 31)) * multiplier
     value = _shift(value ^ _shift(value, 29), 11)  # 53 bits

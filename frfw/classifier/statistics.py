@@ -44,6 +44,8 @@ class TileStatistics:
 
     def add(self, cos: Tensor, own: tuple[Tensor, Tensor]) -> None:
         """Take in a (b, c) tile; `own` indexes its entries that are targets (rows, columns)."""
+        if len(cos) == 0:
+            return
         values = cos if self.formula.identity_negatives else None
         if values is None:
             values = self.formula.negatives(cos, self.threshold)

@@ -56,6 +56,7 @@ class TileSweep:
         self.tiling = Tiling(plan, self.classes, self.local, everywhere=not self.spread)
         wanted = any(t.requires_grad for t in (x, head.weight))
         self.needs_gradient = wanted and torch.is_grad_enabled()
+        self.update = head.fused if head.training else None
         self.of_lse: Tensor | None = None
         self.kept: list[Tensor] | None = None  # each tile's factors, from forward to backward
         self.inverse = None if self.linear else self.x.new_empty(self.classes * self.centres)

@@ -33,8 +33,8 @@ class FusedSGD:
                 f"classifier.fused_update works with SGD, not {type(optimizer).__name__}: "
                 "set optimizer=sgd or classifier.fused_update=false"
             )
-        self.optimizer, self.group = optimizer, _group_of(optimizer, weight)
-        if self.group["dampening"] or self.group["maximize"]:
+        self.optimizer, group = optimizer, _group_of(optimizer, weight)
+        if group["dampening"] or group["maximize"]:
             raise FrfwError("classifier.fused_update does not support dampening or maximize")
 
     def apply(
@@ -50,7 +50,8 @@ class FusedSGD:
 
         Where the bool scalar `finite` is false (it stays on the device), nothing is moved.
         """
-        group, mu = self.group, self.group["momentum"]
+        group = _group_of(self.optimizer, weight)  # load_state_dict makes new ones
+        mu = group["momentum"]
         values = weight.detach()
         rows = None if active is None else active.rows[low:high]
         tile = values[low:high] if rows is None else values[rows]
@@ -81,22 +82,44 @@ class SampledRows:
 
     A sampled head's gradient is a sparse tensor. Just before `optimizer.step()` the weight in its
     group is replaced by the sampled rows, with their rows of every state of the weight's shape
-    (momentum, Adam's moments); just after, rows and state are put back. Any optimizer works.
+    (momentum, Adam's moments); just after, rows and state are put back. So an optimizer may keep
+    numbers for each weight, which start at zero, and numbers for all of it, but nothing else.
 
     Args:
         optimizer: holds `weight`.
         weight: the head's.
+
+    Raises:
+        FrfwError: an optimizer of another kind (Adafactor, LBFGS, Rprop).
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, weight: nn.Parameter) -> None:
+        name = type(optimizer).__name__
+        if name in _UNFIT:
+            raise FrfwError(
+                f"sampled classes cannot be trained with {name}, which {_UNFIT[name]}: use SGD, "
+                "Adam or AdamW, or classifier.sample_rate=1"
+            )
         self.optimizer, self.weight = optimizer, weight
         _group_of(optimizer, weight)
         self.rows: Tensor | None = None
         self.stand_in: nn.Parameter | None = None
-        optimizer.register_step_pre_hook(lambda *_: self._narrow())
-        optimizer.register_step_post_hook(lambda *_: self._widen())
+        self._hooks = (
+            optimizer.register_step_pre_hook(lambda _, own, named: self._narrow(*own[1:], **named)),
+            optimizer.register_step_post_hook(lambda *_: self._widen()),
+        )
 
-    def _narrow(self) -> None:
+    def detach(self) -> None:
+        """Leave the optimizer alone from now on."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _narrow(self, closure: object = None, **_: object) -> None:
+        if closure is not None:
+            raise FrfwError(
+                "sampled classes cannot be trained with optimizer.step(closure): call backward "
+                "first, then step()"
+            )
         gradient = self.weight.grad
         if gradient is None or not gradient.is_sparse:
             return
@@ -135,6 +158,13 @@ class SampledRows:
     def _replace(self, old: nn.Parameter, new: nn.Parameter) -> None:
         group = _group_of(self.optimizer, old)
         group["params"] = [new if p is old else p for p in group["params"]]
+
+
+_UNFIT = {
+    "Adafactor": "keeps sums over rows and columns of the weight",
+    "LBFGS": "computes gradients inside its step",
+    "Rprop": "starts every weight with a step size of its own",
+}
 
 
 def _group_of(optimizer: torch.optim.Optimizer, weight: nn.Parameter) -> dict[str, Any]:

@@ -68,6 +68,14 @@ def main() -> None:
         found[f"nan_{parallel}"] = refused(lambda h=head, a=x, b=y: h(a, b))
         x, y = torch.zeros(3, DIM), [0, 1, 2] if rank == 1 else torch.tensor([0, 1, 2])
         found[f"type_{parallel}"] = refused(lambda h=head, a=x, b=y: h(a, b))
+        x = torch.tensor(1.0) if rank == 1 else torch.zeros(3, DIM)
+        y = torch.zeros(3, 1 if rank == 1 else 3, dtype=torch.int64)[:, 0]
+        found[f"scalar_{parallel}"] = refused(lambda h=head, a=x, b=y: h(a, b))
+    for mode in ("dense", "tiled"):  # one process without a sample
+        head = frfw.create_classifier("curricular", DIM, CLASSES, mode)
+        head.statistics = True
+        out = head(*(part[: 3 * rank] for part in (torch.ones(3, DIM), torch.arange(3))))
+        found[f"empty_{mode}"] = [len(out.hard_share), out.modulation["max"].item()]
     found["range"] = refused(
         lambda: frfw.create_classifier("arcface", DIM, 1, "tiled", parallel="sharded")
     )
@@ -87,6 +95,8 @@ def main() -> None:
     other = frfw.create_classifier(
         "curricular", DIM, CLASSES, "tiled", seed=8, parallel="sharded"
     ).double()
+    more = frfw.create_classifier("curricular", DIM, CLASSES + 8, "tiled", parallel="sharded")
+    found["classes"] = refused(lambda: more.double().load_logical_state(head.logical_state()))
     state = {"head": other.logical_state()}
     dcp.load(state, checkpoint_id=f"{folder}/dcp")
     other.load_logical_state(state["head"])

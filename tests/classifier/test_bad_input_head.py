@@ -18,9 +18,12 @@ X = torch.randn(4, 8)
     [
         (X, torch.tensor([0, -1, 2, 3]), "label -1 at position 1 .* outside the 20 classes"),
         (X, torch.tensor([0, 1, 2, 20]), "label 20 at position 3"),
-        (X, torch.tensor([0.0, 1.0, 2.0, 3.0]), "labels must be int64"),
-        (X.long(), torch.arange(4), "embeddings must be floating point: .* embeddings.float"),
+        (X, torch.tensor([0.0, 1.0, 2.0, 3.0]), "labels must be dense int64"),
+        (X.long(), torch.arange(4), "embeddings must be dense float16, .* embeddings.float"),
         (X, [0, 1, 2, 3], "labels must be a torch.Tensor"),
+        (X.to(torch.float8_e5m2), torch.arange(4), "embeddings must be dense float16"),
+        (X.to_sparse(), torch.arange(4), "embeddings must be dense float16"),
+        (torch.tensor(1.0), torch.arange(4)[:, None], "4 labels for embeddings of width unknown"),
         (X.numpy(), torch.arange(4), "embeddings must be a torch.Tensor"),
         (X, torch.arange(4)[:, None], r"labels must be \(B,\): got 2 dimensions"),
         (X, torch.tensor(3), "1 labels"),
@@ -87,12 +90,25 @@ def test_nan_passes_where_a_gradient_scaler_deals_with_it():
         ({"sample_rate": "half"}, "classifier.sample_rate=half: give a rate above 0 and up to 1"),
         ({"sample_rate": float("nan")}, "sample_rate=nan: give a rate"),
         ({"compile": "maybe"}, "choose true, false or auto"),
+        ({"fused_update": "off"}, "classifier.fused_update=off: choose true or false"),
+        ({"fused_update": None}, "classifier.fused_update=None: choose true or false"),
+        ({"seed": "a"}, "seed=a: give a whole number from 0 on"),
+        ({"seed": 1.5}, "seed=1.5: give a whole number"),
+        ({"memory_budget": "lots"}, "classifier.memory_budget: 'lots'"),
+        ({"mode": "dense", "memory_budget": 0}, "memory_budget and compile=true need"),
+        ({"mode": "dense", "compile": True}, "memory_budget and compile=true need"),
     ],
 )
 def test_options(options, message):
     options = {"loss": "arcface", "dim": 8, "classes": 20, **options}
     with pytest.raises(FrfwError, match=message):
         frfw.create_classifier(**options)
+
+
+@pytest.mark.parametrize("options", [{}, {"memory_budget": 0}, {"compile": True}])
+def test_auto_is_tiled_where_something_asks_for_tiles(options):
+    head = frfw.create_classifier("arcface", 8, 20, "auto", **options)
+    assert head.settings.mode == ("tiled" if options else "dense")
 
 
 def test_ranges_cover_all_classes_or_are_refused():

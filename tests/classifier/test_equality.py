@@ -58,7 +58,7 @@ def test_two_processes(processes, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_two_processes_every_loss(processes, tmp_path, dtype):
-    cases = ["tiled:replicated", "tiled0:sharded"]
+    cases = ["dense:replicated", "tiled:replicated", "tiled0:sharded", "tiled:sampled"]
     over_processes(processes, tmp_path, 2, dtype, "all", cases)
 
 

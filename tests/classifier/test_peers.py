@@ -32,6 +32,11 @@ def test_two_peers(processes, tmp_path, alone):
         assert all("process 0 of 2" in each[f"nan_{parallel}"] for each in found)
         for said in (each[f"type_{parallel}"] for each in found):
             assert said == "labels must be a torch.Tensor (process 1 of 2)"
+        for said in (each[f"scalar_{parallel}"] for each in found):
+            assert "width unknown (not a matrix) (process 1 of 2)" in said
+    for mode in ("dense", "tiled"):
+        assert [each[f"empty_{mode}"][0] for each in found] == [0, 3]
+    assert all(f"{alone.CLASSES} centres, this one" in each["classes"] for each in found)
     assert all("do not spread over 2 processes" in each["range"] for each in found)
     assert all("parallel=sharded" in each["fused"] for each in found)
 

@@ -7,6 +7,7 @@ import torch
 
 import frfw
 from frfw.classifier.sampling import ClassSampler, joined, uniform
+from frfw.errors import FrfwError
 
 
 def test_draw_is_uniform_and_depends_on_seed_step_and_class_alone():
@@ -50,6 +51,7 @@ def test_corrected_sum_over_negatives_estimates_the_full_one():
             sampling=sampling,
             s=4.0,
         ).double()
+        head.attach(torch.optim.SGD(head.parameters()))
         sums = [head(x, y).per_sample.detach().expm1() for _ in range(200)]
         estimates[sampling] = torch.stack(sums).mean(0)
     exact = full(x, y).per_sample.detach().expm1()  # sum over negatives / e^{sT}
@@ -57,9 +59,72 @@ def test_corrected_sum_over_negatives_estimates_the_full_one():
     assert (estimates["partial_fc"] / exact).max() < 0.3
 
 
+def sampled_head(rate: float = 0.5, seed: int = 0):
+    options = {"parallel": "sampled", "sample_rate": rate, "seed": seed}
+    return frfw.create_classifier("arcface", 8, 300, "tiled", **options)
+
+
+def test_training_without_the_optimizer_is_refused():
+    head, x, y = sampled_head(), torch.randn(6, 8), torch.arange(6)
+    with pytest.raises(FrfwError, match=r"call classifier.attach\(optimizer\) first"):
+        head(x, y)
+    with torch.no_grad():
+        head(x, y)
+    head.eval()(x, y).loss.backward()
+
+
+@pytest.mark.parametrize("kind", ["Adafactor", "LBFGS", "Rprop"])
+def test_optimizers_with_other_state_are_refused(kind):
+    head = sampled_head()
+    with pytest.raises(FrfwError, match=f"cannot be trained with {kind}, which"):
+        head.attach(getattr(torch.optim, kind)(head.parameters()))
+
+
+def test_a_closure_is_refused():
+    head = sampled_head()
+    optimizer = torch.optim.SGD(head.parameters())
+    head.attach(optimizer)
+    with pytest.raises(FrfwError, match="call backward first"):
+        optimizer.step(lambda: head(torch.randn(6, 8), torch.arange(6)).loss.backward())
+
+
+def test_attaching_again_replaces_the_first():
+    head = sampled_head()
+    for _ in range(2):
+        optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
+        head.attach(optimizer)
+        head.attach(optimizer)
+        head(torch.randn(6, 8), torch.arange(6)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        assert optimizer.param_groups[0]["params"][0] is head.weight
+
+
+def test_a_state_loads_with_and_without_sampling():
+    sampled, full = sampled_head(), frfw.create_classifier("arcface", 8, 300, "tiled", seed=1)
+    sampled.sample_step.fill_(7)
+    full.load_logical_state(sampled.logical_state())
+    assert torch.equal(full.weight, sampled.weight)
+    other = sampled_head(seed=2)
+    other.sample_step.fill_(3)
+    other.load_state_dict(full.state_dict())
+    assert torch.equal(other.weight, sampled.weight)
+    assert other.sample_step == 3
+    other.load_state_dict(sampled.state_dict())
+    assert other.sample_step == 7
+
+
+@pytest.mark.parametrize("seed", [2**34, 99999999999, 2**63])
+def test_any_seed_draws(seed):
+    head = sampled_head(seed=seed)
+    head.attach(torch.optim.SGD(head.parameters()))
+    head(torch.randn(6, 8), torch.arange(6)).loss.backward()
+    assert 50 < len(head.weight.grad._indices()[0]) < 250
+
+
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
 def test_rows_that_were_not_sampled_do_not_move(kind):
-    head = frfw.create_classifier("arcface", 8, 300, "tiled", parallel="sampled", sample_rate=0.1)
+    head = sampled_head(0.1)
     options = {"lr": 0.1, "weight_decay": 0.1}
     optimizer = (
         torch.optim.SGD(head.parameters(), momentum=0.9, **options)
@@ -87,14 +152,15 @@ def test_rows_that_were_not_sampled_do_not_move(kind):
 
 
 def test_evaluation_uses_every_class():
-    head = frfw.create_classifier("arcface", 8, 300, "tiled", parallel="sampled", sample_rate=0.1)
+    head = sampled_head(0.1)
     full = frfw.create_classifier("arcface", 8, 300, "tiled")
     x, y = torch.randn(6, 8), torch.arange(6)
     torch.testing.assert_close(head.eval()(x, y).loss, full.eval()(x, y).loss)
 
 
 def test_accumulated_gradients_have_every_row_once():
-    head = frfw.create_classifier("arcface", 8, 300, "tiled", parallel="sampled", sample_rate=0.5)
+    head = sampled_head()
+    head.attach(torch.optim.SGD(head.parameters()))
     for _ in range(2):
         head(torch.randn(6, 8), torch.randint(300, (6,))).loss.backward()
     head.reduce_gradients()
@@ -104,7 +170,8 @@ def test_accumulated_gradients_have_every_row_once():
 
 
 def test_the_gradient_of_one_backward_pass_is_not_copied_to_be_joined():
-    head = frfw.create_classifier("arcface", 8, 300, "tiled", parallel="sampled", sample_rate=0.5)
+    head = sampled_head()
+    head.attach(torch.optim.SGD(head.parameters()))
     head(torch.randn(6, 8), torch.randint(300, (6,))).loss.backward()
     before = head.weight.grad
     head.reduce_gradients()

@@ -147,8 +147,8 @@ def test_a_kernel_that_cannot_be_compiled_is_said(monkeypatch):
 def test_state_of_the_forward_pass_is_used_in_backward():
     x, y = torch.randn(6, 6, dtype=torch.float64), torch.arange(6)
     pair = [
-        frfw.create_classifier("curricular", 6, 40, mode, rate=0.5, memory_budget=0).double()
-        for mode in ("dense", "tiled")
+        frfw.create_classifier("curricular", 6, 40, mode, rate=0.5, memory_budget=budget).double()
+        for mode, budget in (("dense", None), ("tiled", 0))
     ]
     seen = []
     for head in pair:
@@ -290,6 +290,42 @@ def test_fused_update_is_plain_sgd(nesterov, parallel):
         momenta.append(optimizer.state[head.weight]["momentum_buffer"])
     torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=1e-12)
     torch.testing.assert_close(momenta[1], momenta[0], rtol=0, atol=1e-10)
+
+
+def fused_head():
+    head = frfw.create_classifier("curricular", 8, 150, "tiled", fused_update=True, seed=2)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9)
+    head.attach(optimizer)
+    return head, optimizer
+
+
+def test_fused_update_follows_the_optimizer_through_load_state_dict():
+    head, optimizer = fused_head()
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.param_groups[0]["lr"] = 0.0
+    before = head.weight.detach().clone()
+    head(torch.randn(11, 8), torch.arange(11)).loss.backward()
+    assert torch.equal(head.weight, before)
+
+
+def test_evaluation_does_not_update():
+    head, _ = fused_head()
+    before, x = head.weight.detach().clone(), torch.randn(11, 8, requires_grad=True)
+    head.eval()(x, torch.arange(11)).loss.backward()
+    assert torch.equal(head.weight, before)
+    assert x.grad.any()
+    head.train()(x, torch.arange(11)).loss.backward()
+    assert not torch.equal(head.weight, before)
+
+
+def test_a_compiled_head_can_be_saved_whole(tmp_path):
+    head = frfw.create_classifier("arcface", 6, 70, "tiled", compile=True)
+    x, y = torch.randn(4, 6), torch.arange(4)
+    expected = head(x, y).loss
+    torch.save(head, tmp_path / "head.pt")
+    again = torch.load(tmp_path / "head.pt", weights_only=False)
+    assert again.kernels.compiled
+    torch.testing.assert_close(again(x, y).loss, expected)
 
 
 def test_fused_update_leaves_the_weight_where_a_batch_is_not_finite():

@@ -126,7 +126,7 @@ def test_command_prints_the_cheapest():
     assert "Cheapest that fits: sharded" in done.stdout
     assert "not possible: replicated + fused update: replicated gradients" in done.stdout
     assert (
-        "trainer.global_batch_size=512 trainer.precision=bf16 optimizer=sgd "
+        "  trainer.devices=2 trainer.global_batch_size=512 trainer.precision=bf16 optimizer=sgd "
         "classifier.parallel=sharded classifier.mode=tiled classifier.memory_budget=300MB"
     ) in done.stdout
 
@@ -135,6 +135,7 @@ def test_command_prints_the_cheapest():
     ("arguments", "message"),
     [
         (["device_memory=1MB"], "device_memory=1MB leaves nothing beyond reserve=2GB"),
+        (["device_memory=80"], "device_memory=80 leaves nothing beyond reserve=2GB (a number"),
         (["classes=many"], "classes=many: give a whole number from 1 on"),
         (["classes=1.5"], "classes=1.5: give a whole number from 1 on"),
         (["classes=null"], "classes=None: give a whole number from 1 on"),
@@ -150,3 +151,19 @@ def test_jobs_that_the_command_refuses(monkeypatch, capsys, arguments, message):
         main()
     assert ended.value.code == 1
     assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_momentum_is_counted_where_there_is_one(monkeypatch, capsys):
+    command = ["frfw.plan", "backbone=mobilefacenet", "classes=1e6", "reserve=null"]
+    momenta = []
+    for options in ([], ["optimizer.momentum=0"]):
+        monkeypatch.setattr(sys, "argv", [*command, *options])
+        main()
+        said = capsys.readouterr().out
+        assert said.startswith("1,000,000 classes")
+        assert "of which 0 are left free" in said
+        assert ("optimizer.momentum=0" in said) == bool(options)
+        line = next(line for line in said.splitlines() if line.startswith("head optimizer"))
+        momenta.append([float(value) for value in line.split()[2:]])
+    assert max(momenta[0]) == pytest.approx(2.048)
+    assert max(momenta[1]) == 0
