@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -16,6 +17,9 @@ SKIP_MISSING = {"--skip-missing": "evaluation.skip_missing=true"}  # the flag an
 
 def run(main: Callable[[], Any]) -> None:
     """Call `main`; say an exception in one line (FRFW_TRACEBACK=1: all of it), exit 1."""
+    for stream in (sys.stdout, sys.stderr):  # file names need not be text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except KeyboardInterrupt:
@@ -103,8 +107,9 @@ def _compose_and_call(
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from frfw.overrides import explain, renamed
+    from frfw.overrides import explain, refuse_words, renamed
 
+    refuse_words(sys.argv[1:])
     sys.argv[1:] = in_hydras_order(renamed(sys.argv[1:]), flags)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands exceptions on to us instead of printing
     entry = hydra.main(config_path=str(config_dir()), config_name=config_name, version_base="1.3")

@@ -6,17 +6,34 @@ import re
 from pathlib import Path
 
 from frfw.config import config_dir
-from frfw.errors import nearest
+from frfw.errors import FrfwError, nearest
 
 # Keys that may be written under another group's name too: the warm-up is the loss's, but only
 # fine-tuning uses it, and there it is once for all losses.
 _ALIASES = {f"loss.{key}": f"finetune.{key}" for key in ("warmup", "warmup_m", "warmup_s")}
+
+_WORDS = ("on", "off", "yes", "no")
 
 
 def renamed(arguments: list[str]) -> list[str]:
     """Replace alias keys of a command line's overrides by the keys that they stand for."""
     parts = [argument.partition("=") for argument in arguments]
     return [_ALIASES.get(name, name) + equals + value for name, equals, value in parts]
+
+
+def refuse_words(arguments: list[str]) -> None:
+    """Refuse `key=off` and its like: Hydra takes the word for a text, and a text counts as true.
+
+    Raises:
+        FrfwError: the key, and what to write.
+    """
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if any(part.strip().lower() in _WORDS for part in value.split(",")):
+            raise FrfwError(
+                f"{argument}: write {key}=true or {key}=false "
+                f"(if it is a text: {key}=\"'{value}'\")"
+            )
 
 
 def explain(error: Exception, config_name: str, arguments: list[str]) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from frfw.command import in_hydras_order
@@ -37,3 +41,11 @@ def test_overrides_come_first(typed, ordered):
 def test_a_wrong_flag_is_one_line(typed, message):
     with pytest.raises(FrfwError, match=message):
         in_hydras_order(typed, {"--skip-missing": "evaluation.skip_missing=true"})
+
+
+def test_a_name_that_is_no_text_does_not_end_the_report():
+    code = "from frfw.command import run; run(lambda: print('caf\\udce9', 'end'))"
+    command = [sys.executable, "-c", code]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=strict)
+    assert (done.returncode, done.stdout) == (0, "caf\\udce9 end\n")

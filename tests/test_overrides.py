@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from frfw import command
 from frfw.config import config_dir
 from frfw.errors import FrfwError, nearest
-from frfw.overrides import composed_keys, explain, renamed
+from frfw.overrides import composed_keys, explain, refuse_words, renamed
 
 
 def refusal(config: str, *overrides: str) -> str:
@@ -65,3 +65,13 @@ def test_errors_are_one_line():
 def test_aliases():
     given = ["loss.warmup=0.1,0.2", "-m", "loss=arcface", "loss.m=0.5", "name=loss.warmup"]
     assert renamed(given) == ["finetune.warmup=0.1,0.2", *given[1:]]
+
+
+@pytest.mark.parametrize("argument", ["a.b=off", "a=On", "+a=yes", "a=true,no"])
+def test_words_for_true_and_false_are_refused(argument):
+    with pytest.raises(FrfwError, match="=true or "):
+        refuse_words(["x=1", argument])
+
+
+def test_other_texts_are_not():
+    refuse_words(["name=nose", "loss=softmax", "x='off'", "--help", "y=", "z=[on,off]"])

@@ -29,6 +29,7 @@ from frfw.data.worker import (
     parcel_views,
 )
 from frfw.errors import FrfwError
+from frfw.values import number, whole
 
 if TYPE_CHECKING:
     from frfw.data.augment.cpu import Augment
@@ -250,13 +251,16 @@ def make_loader(
         context: how workers start: fork, spawn, forkserver or None for Python's choice.
 
     Raises:
-        FrfwError: the batch sizes do not fit together.
+        FrfwError: the batch sizes do not fit together; a number that cannot be.
     """
     if global_batch != micro_batch * accumulate * world:
         raise FrfwError(
             f"global batch {global_batch} is not micro batch {micro_batch} x accumulation "
             f"{accumulate} x {world} processes"
         )
+    workers, prefetch = whole(workers, "data.workers", 0), whole(prefetch, "data.prefetch", 1)
+    timeout = number(timeout, "data.timeout", 1)  # torch takes 0 for "wait for ever"
+    bad_limit = number(bad_limit, "data.bad_limit", 0, 1)
     requests = _Requests(order, micro_batch, accumulate, rank, world, start_step, steps, seed)
     return Loader(
         dataset,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from frfw.errors import FrfwError, nearest
+from frfw.values import whole
 
 
 class ShuffledOrder:
@@ -97,9 +98,9 @@ class PKOrder(ShuffledOrder):
         self, labels: np.ndarray, seed: int = 0, p: int = 16, k: int = 4, minimum: int = 2
     ) -> None:
         super().__init__(len(labels), seed)
-        if p < 1 or k < 1 or minimum < 1:
-            raise FrfwError(f"sampler pk: p={p}, k={k} and minimum={minimum} must be at least 1")
-        self.p, self.k = p, k
+        self.p = p = whole(p, "data.sampler.p", 1)
+        self.k = k = whole(k, "data.sampler.k", 1)
+        minimum = whole(minimum, "data.sampler.minimum", 1)
         self._by_label = np.argsort(labels, kind="stable")
         self._counts = np.bincount(labels)
         self._first = np.cumsum(self._counts) - self._counts

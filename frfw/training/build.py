@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from frfw.backbones import create_backbone
 from frfw.classifier import create_classifier
 from frfw.data import Preprocessing, create_order, open_source
+from frfw.data.sampler import PKOrder, ShuffledOrder
 from frfw.errors import FrfwError
 from frfw.losses import create_embedding_loss, create_weighting, embedding_loss_names
 from frfw.training import head_memory
@@ -72,6 +73,14 @@ class Parts:
         return Batches(self, start_step)
 
 
+def _check_groups(order: ShuffledOrder, batch: int) -> None:
+    if isinstance(order, PKOrder) and batch % (order.p * order.k):
+        raise FrfwError(
+            f"trainer.global_batch_size={batch} is no multiple of data.sampler.p * data.sampler.k "
+            f"= {order.p} * {order.k}: batches would cut identities in two"
+        )
+
+
 def build(config: Config, ranks: Ranks, resuming: bool = False) -> Parts:
     """Build a run's parts.
 
@@ -90,6 +99,7 @@ def build(config: Config, ranks: Ranks, resuming: bool = False) -> Parts:
         settings["epochs"],
         settings["steps"],
     )
+    _check_groups(order, plan.global_batch)
     preprocessing = replace(dataset.preprocessing, size=dataset.size)
     # A resumed run has its weights; the initial ones are wanted only to be pulled towards.
     wanted = not resuming or config["finetune"]["pull"] != "none"

@@ -195,3 +195,20 @@ def test_a_failing_worker_ends_the_run_with_its_traceback(how, message):
     with pytest.raises(RuntimeError, match=message):
         batches(Trap(how), workers=2, timeout=3)
     assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": -1}, "data.workers=-1: give a whole number from 0 on"),
+        ({"workers": 1, "prefetch": 0}, "data.prefetch=0: give a whole number from 1 on"),
+        ({"timeout": 0}, "data.timeout=0: give a number from 1 on"),
+        ({"timeout": float("inf")}, "data.timeout=inf: give a number from 1 on"),
+        ({"bad_limit": "abc"}, "data.bad_limit=abc: give a number from 0 to 1"),
+        ({"bad_limit": 5}, "data.bad_limit=5: give a number from 0 to 1"),
+        ({"bad_limit": True}, "data.bad_limit=True: give a number"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(dataset, options, message):
+    with pytest.raises(FrfwError, match=message):
+        batches(dataset, **options)

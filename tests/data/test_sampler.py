@@ -107,3 +107,10 @@ def test_keys_are_spread_and_repeatable():
     flips = [(sample_keys(7, np.full(20000, e), index) & np.uint64(1)).mean() for e in range(3)]
     assert all(abs(f - 0.5) < 0.02 for f in flips)
     assert (keys != sample_keys(8, np.zeros(20000, np.int64), index)).all()
+
+
+@pytest.mark.parametrize("key", ["p", "k", "minimum"])
+@pytest.mark.parametrize("value", ["abc", 0, 1.5])
+def test_pk_names_the_key_that_is_no_number(key, value):
+    with pytest.raises(FrfwError, match=f"data.sampler.{key}={value}: give a whole number from 1"):
+        create_order("pk", np.repeat(np.arange(20), 4), **{key: value})
