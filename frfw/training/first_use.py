@@ -16,8 +16,10 @@ def draw_if_missing(cfg: DictConfig, data_choice: str) -> None:
 
     Under torchrun the first process of a machine draws; the others wait for it when they join.
     """
+    if data_choice != "synthetic":
+        return
     path = Path(str(cfg.data.path))
-    if data_choice != "synthetic" or path.exists():
+    if path.exists():
         return
     if distributed.under_torchrun() and os.environ.get("LOCAL_RANK", "0") != "0":
         return

@@ -91,6 +91,11 @@ def _name(cfg: DictConfig) -> str:
 
 
 def _resolve(cfg: DictConfig) -> dict[str, Any]:
+    if OmegaConf.is_missing(cfg.data, "path"):
+        if not cfg.data.sources:
+            raise FrfwError("data.path is not set: give the folder or file of the training images")
+        first = cfg.data.sources[0]
+        cfg.data.path = first if isinstance(first, str) else first.path
     resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     return {str(k): v for k, v in resolved.items() if k != "experiment"}
 

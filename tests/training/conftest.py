@@ -67,6 +67,8 @@ TINY = [
 class Train:
     """Runs `python -m frfw.train` with tiny settings in an empty folder."""
 
+    settings = TINY
+
     def __init__(self, blobs: Path, folder: Path) -> None:
         self.blobs, self.folder = blobs, folder
 

@@ -61,6 +61,7 @@ def test_cfg_shows_the_composed_config(train):
         ("trainer.device=cuda", "no CUDA device"),
         ("trainer.precision=fp8", "Choices: fp32, bf16, fp16"),
         ("trainer.global_batch_size=0", "must be above 0"),
+        ("classifier.fused_update=off", "write classifier.fused_update=true or "),
         ("resume=nowhere", "no run folder there"),
         ("init_from=nowhere.pt", "nowhere.pt"),
     ],
@@ -134,6 +135,39 @@ def test_sigterm_saves_and_leaves_with_its_own_code(train, tmp_path):
 
 
 @pytest.mark.slow
+def test_batches_hold_whole_groups(train):
+    groups = ["data.sampler.name=pk", "+data.sampler.p=4"]
+    expected = "trainer.global_batch_size=12 is no multiple of data.sampler.p * data.sampler.k = "
+    assert expected + "4 * 2" in error_line(train(*groups, "+data.sampler.k=2"))
+    done = train(*groups, "+data.sampler.k=3")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_mixture_needs_no_path_of_its_own(train, blobs, tmp_path):
+    sources = f"data.sources=[{blobs},{blobs}]"
+    done = train(*train.settings, "data=mixture", sources, "name=mixed", tiny=False)
+    assert done.returncode == 0, done.stderr
+    assert "96 images of 16 identities" in done.stdout
+    assert "verification lfw" in done.stdout
+    assert "error: data.path is not set" in error_line(train("data=folder", tiny=False))
+
+
+@pytest.mark.parametrize("first", ["sampled", "replicated"])
+def test_a_run_goes_on_with_and_without_sampled_classes(train, tmp_path, first):
+    how = {
+        "sampled": ["classifier.parallel=sampled", "classifier.sample_rate=0.5"],
+        "replicated": ["classifier.parallel=replicated", "classifier.sample_rate=1"],
+    }
+    second = "replicated" if first == "sampled" else "sampled"
+    done = train("name=x", *how[first])
+    assert done.returncode == 0, done.stderr
+    done = train("resume=runs/x", "trainer.steps=8", *how[second])
+    assert done.returncode == 0, done.stderr
+    assert "step 8/8" in done.stdout
+    done = train("name=y", "init_from=runs/x", *how[first])
+    assert done.returncode == 0, done.stderr
+
+
 def test_two_processes_write_one_run_folder(train, tmp_path):
     done = train("name=two", "trainer.devices=2", "trainer.ema=0.9")
     assert done.returncode == 0, done.stderr
