@@ -13,8 +13,9 @@ from frfw.data.dataset import Dataset
 from frfw.data.layouts import read_layout
 from frfw.data.layouts.detect import LAYOUTS
 from frfw.data.manifest import read_manifest, state_pack
-from frfw.data.pack import check_target, pack
+from frfw.data.pack import pack
 from frfw.data.pair_sets import draw_agedb, write_drawn, write_pair_list
+from frfw.data.record_writer import check_free
 from frfw.data.source import open_source
 from frfw.errors import FrfwError
 
@@ -111,7 +112,7 @@ def add_pack(tools: Tools) -> None:
 
 
 def _pack(arguments: argparse.Namespace) -> None:
-    check_target(arguments.out)
+    check_free(Path(arguments.out))
     dataset = open_arguments(arguments)
     with bar_of(len(dataset), "pack") as bar:
         result = pack(

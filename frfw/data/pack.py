@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,17 +14,11 @@ import numpy as np
 from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage, decode, encode, resize
 from frfw.data.index_cache import MIN_IMAGES
+from frfw.data.output import only_writer, refuse_source
+from frfw.data.pack_journal import JOURNAL, VERSION, entry, head, position, whole_entries
 from frfw.data.preprocessing import Preprocessing
-from frfw.data.record_writer import RecordWriter
+from frfw.data.record_writer import RecordWriter, check_free
 from frfw.data.recordio import RecordDataset
-from frfw.errors import FrfwError
-
-_JOURNAL = "pack.journal.partial"
-_VERSION = 2  # of the journal
-# Place in the order, label, end of the .rec, end of the .idx, height, width; a CRC-32 of these.
-# Bad images have no entry.
-_FIELDS = [("at", "<i8"), ("label", "<i8"), ("rec", "<i8"), ("idx", "<i8"), ("shape", "<u4", 2)]
-_ENTRY = np.dtype([*_FIELDS, ("check", "<u4")])
 
 
 @dataclass
@@ -73,12 +66,26 @@ def pack(
     An interrupted run leaves `*.partial` files, with which the same call goes on.
 
     Raises:
-        FrfwError: the folder holds a set already, or no image is good.
+        FrfwError: the folder holds a set already, is a source's own folder of images, or another
+            run writes to it; or no image is good.
     """
     folder = Path(folder)
+    refuse_source(dataset, folder)
+    with only_writer(folder, "pack"):
+        return _pack(dataset, folder, size, quality, progress)
+
+
+def _pack(
+    dataset: Dataset,
+    folder: Path,
+    size: int | None,
+    quality: int | None,
+    progress: Callable[[int], object],
+) -> PackResult:
+    check_free(folder)
     order = np.argsort(dataset.labels, kind="stable")
-    key = json.dumps([_VERSION, dataset.fingerprint, size, quality])
-    entries = _whole_entries(folder, key)
+    key = json.dumps([VERSION, dataset.fingerprint, size, quality])
+    entries = whole_entries(folder, key)
     writer, journal = _start(dataset, order, folder, key, entries, size or dataset.size)
     before = int(dataset.labels[order[entries["at"][-1]]]) if len(entries) else -1
     result = _so_far(dataset, order, entries)
@@ -90,7 +97,7 @@ def pack(
                 before = label
             number = len(writer.identity_names) - 1
             writer.add(data, number)
-            journal.write(_entry(at, number, *writer.tell(), shape))
+            journal.write(entry(at, number, *writer.tell(), shape))
             result.sizes[shape] += 1
             progress(at + 1)
     except BaseException:
@@ -102,10 +109,10 @@ def pack(
     if result.sizes:
         writer.image_size = result.sizes.most_common(1)[0][0]
     else:  # nothing to go on with: `close` says so
-        (folder / _JOURNAL).unlink()
+        (folder / JOURNAL).unlink()
     writer.extra["left_out"] = len(result.bad)
     writer.close()
-    (folder / _JOURNAL).unlink()
+    (folder / JOURNAL).unlink()
     if result.images >= MIN_IMAGES:
         RecordDataset(folder)  # reads and keeps the index, so that a training opens it at once
     return result
@@ -120,7 +127,7 @@ def _good(
     quality: int | None,
 ) -> Iterator[tuple[int, int, bytes, tuple[int, int]]]:
     """Yield (place in the order, image, bytes, shape) of what is still to be written."""
-    for at in range(_position(entries), len(order)):
+    for at in range(position(entries), len(order)):
         source = int(order[at])
         try:
             data, shape = _bytes(dataset.read(source), size, quality)
@@ -155,15 +162,15 @@ def _start(
         extra={"source": dataset.name, "source_fingerprint": dataset.fingerprint},
         continued=done,
     )
-    journal = (folder / _JOURNAL).open("wb", buffering=0)
-    journal.write(_head(key) + entries.tobytes())
+    journal = (folder / JOURNAL).open("wb", buffering=0)
+    journal.write(head(key) + entries.tobytes())
     return writer, journal
 
 
 def _so_far(dataset: Dataset, order: np.ndarray, entries: np.ndarray) -> PackResult:
     """What an interrupted run had found: an image before its last one without entry was bad."""
     result = PackResult(sizes=Counter(map(tuple, entries["shape"].tolist())))
-    written = np.zeros(_position(entries), bool)
+    written = np.zeros(position(entries), bool)
     written[entries["at"]] = True
     for at in np.flatnonzero(~written).tolist():
         source = int(order[at])
@@ -176,47 +183,8 @@ def _so_far(dataset: Dataset, order: np.ndarray, entries: np.ndarray) -> PackRes
     return result
 
 
-def _position(entries: np.ndarray) -> int:
-    return int(entries["at"][-1]) + 1 if len(entries) else 0
-
-
-def _head(key: str) -> bytes:
-    return key.encode().ljust(128)[:128]
-
-
-def _entry(at: int, label: int, rec: int, idx: int, shape: tuple[int, int]) -> bytes:
-    data = np.array((at, label, rec, idx, shape, 0), _ENTRY).tobytes()[:-4]
-    return data + zlib.crc32(data).to_bytes(4, "little")
-
-
-def _whole_entries(folder: Path, key: str) -> np.ndarray:
-    """Journal entries of the same job, undamaged, whose bytes have reached both partial files."""
-    try:
-        data = (folder / _JOURNAL).read_bytes()
-        rec = (folder / "train.rec.partial").stat().st_size
-        idx = (folder / "train.idx.partial").stat().st_size
-    except OSError:
-        return np.zeros(0, _ENTRY)
-    if data[:128] != _head(key):
-        return np.zeros(0, _ENTRY)
-    width, end = _ENTRY.itemsize, 128
-    while end + width <= len(data):
-        entry = data[end : end + width]
-        if zlib.crc32(entry[:-4]) != int.from_bytes(entry[-4:], "little"):
-            break
-        end += width
-    found = np.frombuffer(data[128:end], _ENTRY)
-    return found[: np.count_nonzero((found["rec"] <= rec) & (found["idx"] <= idx))]
-
-
 def _stated(dataset: Dataset, size: int) -> Preprocessing:
     """The set's pre-processing, at the size that is written."""
     if dataset.preprocessing.size == size:
         return dataset.preprocessing
     return replace(dataset.preprocessing, size=size)
-
-
-def check_target(folder: str | Path) -> None:
-    """Refuse a folder that holds a finished set already, before any work is done."""
-    if (Path(folder) / "train.rec").exists():
-        raise FrfwError(f"{folder} already holds a train.rec: give another folder or remove it")

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from frfw.data.manifest import MANIFEST
+from frfw.data.manifest import MANIFEST, read_entries
+from frfw.data.output import make_folder
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.recordio_format import pack_record
 from frfw.errors import FrfwError
@@ -24,7 +25,8 @@ class RecordWriter:
     `train.idx` is complete. Leaving a `with` block through an exception removes the partial files.
 
     Args:
-        folder: made if missing; may hold other files, but no `train.rec` unless `overwrite`.
+        folder: made if missing; may hold other files, but no `train.rec` or `train.idx` unless
+            `overwrite`. Verification packs that its manifest speaks of stay in it.
         image_size: (height, width) for `property`.
         identity_names: optional name of each identity, kept in `manifest.json`.
         preprocessing: kept in `manifest.json`; by default plain `Preprocessing(size=height)`.
@@ -45,13 +47,10 @@ class RecordWriter:
         continued: tuple[Sequence[int], int, int] | None = None,
     ) -> None:
         self.folder = Path(folder)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise FrfwError(f"{self.folder} is not a folder: give another place to write to")
-        if not overwrite and (self.folder / "train.rec").exists():
-            raise FrfwError(
-                f"{self.folder} already holds a train.rec: give another folder or remove it"
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._overwrite = overwrite
+        self._check_free()
+        make_folder(self.folder)
+        read_entries(self.folder)  # a damaged manifest is said now, not when all is written
         self.image_size = image_size
         self.identity_names = identity_names
         self.preprocessing = preprocessing or Preprocessing(size=image_size[0])
@@ -62,6 +61,11 @@ class RecordWriter:
         self._idx = (self.folder / "train.idx.partial").open("ab" if continued else "wb")
         if continued:
             self._continue(*continued)
+
+    def _check_free(self) -> None:
+        """Refuse to replace a set that this writer was not told to overwrite."""
+        if not self._overwrite:
+            check_free(self.folder)
 
     def _continue(self, labels: Sequence[int], rec_size: int, idx_size: int) -> None:
         """Take up a partial set whose files are whole up to these sizes."""
@@ -127,10 +131,12 @@ class RecordWriter:
             file.flush()
             os.fsync(file.fileno())
             file.close()
+        self._check_free()  # once more: another writer may have finished meanwhile
         height, width = self.image_size
         self._place("property", f"{identities},{height},{width}")
         self._place(MANIFEST, json.dumps(self._manifest(), indent=1) + "\n")
-        (self.folder / "train.idx").unlink(missing_ok=True)
+        if self._overwrite:
+            (self.folder / "train.idx").unlink(missing_ok=True)
         os.replace(self.folder / "train.rec.partial", self.folder / "train.rec")
         os.replace(self.folder / "train.idx.partial", self.folder / "train.idx")
 
@@ -143,6 +149,7 @@ class RecordWriter:
             "preprocessing": self.preprocessing.to_dict(),
             "identity_names": [str(n) for n in names] if names is not None else None,
             **self.extra,
+            **_packs(self.folder),
         }
 
     def _place(self, name: str, text: str) -> None:
@@ -169,3 +176,16 @@ class RecordWriter:
             self.close()
         elif not self._rec.closed:
             self.abort()
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds a set, or half of one, before any work is done."""
+    for name in ("train.rec", "train.idx"):
+        if (folder / name).exists():
+            raise FrfwError(f"{folder} already holds a {name}: give another folder or remove it")
+
+
+def _packs(folder: Path) -> dict[str, Any]:
+    """What the folder's manifest says of verification packs, which are not this writer's."""
+    entries = read_entries(folder)
+    return {"packs": entries["packs"]} if "packs" in entries else {}

@@ -132,3 +132,36 @@ def test_a_large_pack_comes_with_its_index(make_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("frfw.data.recordio.read_index", lambda *_: pytest.fail("read again"))
     opened = open_source(tmp_path / "out")
     assert isinstance(opened.labels, np.memmap)
+
+
+def test_a_pack_keeps_what_is_stated_of_bin_files(make_folder, tmp_path):
+    """insightface's folders hold the training set and the verification packs together."""
+    stated = {"lfw.bin": {"size": 112, "alignment": {"template": "arcface"}}}
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text(json.dumps({"packs": stated}))
+    pack(open_source(make_folder([2, 2])), out)
+    entries = json.loads((out / "manifest.json").read_text())
+    assert (entries["packs"], entries["images"]) == (stated, 4)
+
+
+def test_a_damaged_manifest_in_the_way_is_said_first(make_folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text("{")
+    with pytest.raises(FrfwError, match=r"manifest\.json cannot be read"):
+        pack(open_source(make_folder([2, 2])), out, progress=lambda _: pytest.fail("too late"))
+
+
+@pytest.mark.parametrize("name", ["train.rec", "train.idx"])
+def test_a_pack_replaces_no_file_of_another_set(make_folder, tmp_path, name):
+    """Also one that appears while it runs."""
+    source, out = open_source(make_folder([2, 2])), tmp_path / "out"
+
+    def appear(done):
+        (out / name).write_bytes(b"another's")
+
+    for progress in (appear, lambda done: pytest.fail("too late")):
+        with pytest.raises(FrfwError, match=f"already holds a {name}"):
+            pack(source, out, progress=progress)
+        assert (out / name).read_bytes() == b"another's"
