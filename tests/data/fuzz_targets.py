@@ -36,9 +36,14 @@ def picture(at: int, suffix: str = ".jpg") -> bytes:
     return encode(rng.integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8), suffix)
 
 
-def read_all(path: object) -> None:
-    """Open a source and look at all that it gives; a bad image is no failure."""
+def read_all(path: object, count: int | None = None) -> None:
+    """Open a source and look at all that it gives; a bad image is no failure.
+
+    Args:
+        count: of the images, which may be bad, not missing.
+    """
     dataset = open_source(path)
+    assert count in (None, len(dataset)), "images were lost in silence"
     out = np.zeros((dataset.size, dataset.size, 3), np.uint8)
     for index in range(len(dataset)):
         dataset.locate(index)
@@ -91,7 +96,7 @@ def tar(root: Path) -> tuple[Path, Use]:
                 member = tarfile.TarInfo(f"x/{at}{suffix}")
                 member.size = len(data)
                 archive.addfile(member, BytesIO(data))
-    return path, lambda: read_all(path)
+    return path, lambda: read_all(path, 4)
 
 
 def rows_of_a_list() -> list[dict[str, object]]:

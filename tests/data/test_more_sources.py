@@ -262,7 +262,7 @@ def test_large_lists_and_shards_keep_a_mapped_index(kind, make_folder, tmp_path,
     plain = open_source(where)
     monkeypatch.setattr("frfw.data.index_cache.MIN_IMAGES", 1)
     open_source(where)
-    parser = "list_file.open_table" if kind == "list" else "tar_shards._samples"
+    parser = "list_file.open_table" if kind == "list" else "tar_shards._read_headers"
     monkeypatch.setattr(f"frfw.data.{parser}", None)  # would fail if it were called
     mapped = open_source(where)
     for dataset in (mapped, pickle.loads(pickle.dumps(mapped))):
