@@ -6,7 +6,8 @@
     python scripts/bench_classifier.py device               on a GPU: heads of a million classes,
                                                             the most that fit, whole trainings
     --device D      of `device`: cuda or cpu (default: cuda where there is one)
-    --classes N, --batches N [N ...], --size PIXELS         of `device`: 1000000, 1024 4096, 112
+    --classes N, --batches N [N ...], --size PIXELS, --rounds N
+                    of `device`: 1000000, 1024 4096, 112, 15
     --out FILE      figures as JSON; what is in it already and not asked for is kept
     --threads N     torch threads (default: 2)
     --clock cpu     seconds of processor time instead of elapsed time. With --threads 1 this is
@@ -232,8 +233,9 @@ def show_sharded(figures: dict[str, Any]) -> None:
         "| processes | centres each | s a step, elapsed | s a step, processor |\n|---|---|---|---|"
     )
     for world, ranks in figures.items():
-        wall, cpu = (max(spread(r[k])[0] for r in ranks) for k in ("wall", "cpu"))
-        print(f"| {world} | {ranks[0]['rows']:,} | {wall:.2f} | {cpu:.2f} |")
+        wall, cpu = (max((spread(r[k]) for r in ranks)) for k in ("wall", "cpu"))
+        cells = (f"{median:.2f} ({low:.2f} to {high:.2f})" for median, low, high in (wall, cpu))
+        print(f"| {world} | {ranks[0]['rows']:,} | {' | '.join(cells)} |")
 
 
 def show_precision(figures: dict[str, Any]) -> None:
@@ -264,20 +266,27 @@ PIECES = {
 }
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("pieces", nargs="*", metavar="PIECE", help=", ".join(PIECES))
     parser.add_argument("--out", type=Path, default=Path("runs/bench_classifier.json"))
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=_positive, default=2)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     cuda = torch.cuda.is_available()
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda" if cuda else "cpu")
-    parser.add_argument("--classes", type=int, default=1_000_000)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1024, 4096])
-    parser.add_argument("--size", type=int, default=112)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--classes", type=_positive, default=1_000_000)
+    parser.add_argument("--batches", type=_positive, nargs="+", default=[1024, 4096])
+    parser.add_argument("--size", type=_positive, default=112)
+    parser.add_argument("--rounds", type=_positive, default=15)
     options = parser.parse_args()
     if options.device == "cuda" and not cuda:
         raise SystemExit("error: --device cuda: there is no GPU here")

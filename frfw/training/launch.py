@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import traceback
 import uuid
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,18 @@ def work(config: dict[str, Any], run_dir: str, overrides: list[str]) -> Result:
         result = Trainer(config, Path(run_dir), overrides, ranks).run()
         distributed.barrier(ranks)  # a rank that is halted now would leave the launcher waiting
         return result
+    except BaseException as error:
+        _clear_frames(error)
+        raise
     finally:
         distributed.leave(ranks)
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Drop what the frames of an error and of its causes hold: it would keep the process group."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _limit_threads(config: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ _RANK = """
 """
 
 
-def threads_at_exit(folder, module: str, *arguments: str) -> list[list[str]]:
+def threads_at_exit(folder, module: str, *arguments: str, code: int = 0) -> list[list[str]]:
     """Run `python -m MODULE ARGUMENTS` as ranks 0 and 1; the threads each had at its exit."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -57,7 +57,7 @@ def threads_at_exit(folder, module: str, *arguments: str) -> list[list[str]]:
             rank.kill()
     found = []
     for rank, (output, errors) in zip(ranks, texts):
-        assert rank.returncode == 0, errors[-3000:]
+        assert rank.returncode == code, errors[-3000:]
         before, marker, names = output.rpartition("THREADS ")
         assert marker, before + errors[-3000:]
         found.append(json.loads(names))
@@ -80,6 +80,13 @@ def of_a_group(names: list[str]) -> list[str]:
 def test_training(train, arguments):
     command = train.command(*arguments, "trainer.global_batch_size=12")[3:]
     for names in threads_at_exit(train.folder, "frfw.train", *command):
+        assert of_a_group(names) == []
+
+
+def test_a_run_that_fails(train):
+    options = ["optimizer.base_lr=1e30", "trainer.non_finite_limit=2", "loss=curricular"]
+    command = train.command(*options, "classifier.mode=tiled")[3:]
+    for names in threads_at_exit(train.folder, "frfw.train", *command, code=1):
         assert of_a_group(names) == []
 
 
