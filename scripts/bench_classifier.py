@@ -233,7 +233,7 @@ def show_sharded(figures: dict[str, Any]) -> None:
         "| processes | centres each | s a step, elapsed | s a step, processor |\n|---|---|---|---|"
     )
     for world, ranks in figures.items():
-        wall, cpu = (max((spread(r[k]) for r in ranks)) for k in ("wall", "cpu"))
+        wall, cpu = (max(spread(r[k]) for r in ranks) for k in ("wall", "cpu"))
         cells = (f"{median:.2f} ({low:.2f} to {high:.2f})" for median, low, high in (wall, cpu))
         print(f"| {world} | {ranks[0]['rows']:,} | {' | '.join(cells)} |")
 
