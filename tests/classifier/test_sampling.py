@@ -122,15 +122,16 @@ def test_any_seed_draws(seed):
     assert 50 < len(head.weight.grad._indices()[0]) < 250
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+KEEP_NUMBERS_FOR_EACH_WEIGHT = (
+    "SGD Adam AdamW NAdam RAdam RMSprop Adagrad Adadelta ASGD Adamax".split()
+)
+
+
+@pytest.mark.parametrize("kind", KEEP_NUMBERS_FOR_EACH_WEIGHT)
 def test_rows_that_were_not_sampled_do_not_move(kind):
     head = sampled_head(0.1)
-    options = {"lr": 0.1, "weight_decay": 0.1}
-    optimizer = (
-        torch.optim.SGD(head.parameters(), momentum=0.9, **options)
-        if kind == "sgd"
-        else torch.optim.AdamW(head.parameters(), **options)
-    )
+    options = {"momentum": 0.9} if kind in ("SGD", "RMSprop") else {}
+    optimizer = getattr(torch.optim, kind)(head.parameters(), lr=0.1, weight_decay=0.1, **options)
     head.attach(optimizer)
     for _ in range(4):
         before = head.weight.detach().clone()
