@@ -15,6 +15,7 @@ from frfw.errors import FrfwError
 
 _CHUNK = 1 << 17
 _THREADS = 8
+_LENGTH = (1 << 29) - 1  # the lower bits of a frame's second word
 _SMALLEST = 32  # bytes of a record with a header and one byte of an image
 
 
@@ -41,7 +42,7 @@ def read_index(rec: Path, idx: Path) -> RecordIndex:
 
     Raises:
         FrfwError: a file is missing or damaged, they do not belong together, `rec` is truncated,
-            or a label is no class.
+            bytes of it belong to no record in `idx`, or a label is no class.
     """
     for path in (rec, idx):
         if not path.is_file():
@@ -52,6 +53,8 @@ def read_index(rec: Path, idx: Path) -> RecordIndex:
     keys, starts = _read_idx(idx)
     _check_range(rec, idx, keys, starts, size)
     starts, ends = _ranges(idx, starts, size)
+    if starts.min() > 0:
+        _refuse_gap(rec, idx, 0, int(starts.min()))
     return _split(rec, keys, starts, ends, *_read_headers(rec, idx, keys, starts, ends, size))
 
 
@@ -157,15 +160,69 @@ def _headers(
             f"(key {keys[bad[0]]}); take the .idx that was made with this .rec"
         )
     coded = words[first + 1]
-    length = (coded & ((1 << 29) - 1)).astype(np.int64)
+    length = (coded & _LENGTH).astype(np.int64)
     bad = np.flatnonzero(starts + 8 + length > ends)
     if len(bad):
         _refuse_overlong(rec, idx, keys[bad[0]], ends[bad[0]] == size)
+    split = coded >> 29 != 0
+    _refuse_gaps(rec, idx, words, begin, starts, ends, np.where(split, -1, length))
     flags = words[first + 2]
+    image_at = 24 + 4 * flags.astype(np.int64)
+    bad = np.flatnonzero(~split & (length < image_at))
+    if len(bad):
+        raise FrfwError(
+            f"{rec} is damaged: record {keys[bad[0]]} says {flags[bad[0]]} labels and is too short "
+            "for them; copy it again"
+        )
     where = first + np.where(flags > 0, 8, 3)
     labels = words[np.minimum(where, len(words) - 1)].view(np.float32)
-    image = (coded >> 29 != 0) | (length > 24 + 4 * flags.astype(np.int64))
-    return flags > 0, labels, image
+    return flags > 0, labels, split | (length > image_at)
+
+
+def _refuse_gaps(
+    rec: Path,
+    idx: Path,
+    words: np.ndarray,
+    begin: int,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    length: np.ndarray,
+) -> None:
+    """Refuse a record behind which something else comes before the next one that `idx` has.
+
+    Args:
+        words: of the file from byte `begin` on.
+        length: of the records' payloads, -1 of split ones.
+    """
+    stops = starts + 8 + (length + 3) // 4 * 4
+    for at in np.flatnonzero(length < 0):  # rare: an image holds the magic number by chance
+        stops[at] = _end_of_split(words, begin, int(starts[at]), int(ends[at]))
+    gap = np.flatnonzero(stops < ends)
+    if len(gap):
+        _refuse_gap(rec, idx, int(stops[gap[0]]), int(ends[gap[0]]))
+
+
+def _end_of_split(words: np.ndarray, begin: int, start: int, end: int) -> int:
+    """Where a record in parts ends; `end` where they are damaged: reading it will tell."""
+    at, parts = start, 0
+    while at + 8 <= end:
+        magic, coded = words[(at - begin) // 4 : (at - begin) // 4 + 2].tolist()
+        part = coded >> 29
+        if magic != MAGIC or part != (1 if not parts else part) or part not in (1, 2, 3):
+            return end
+        at, parts = at + 8 + ((coded & _LENGTH) + 3) // 4 * 4, parts + 1
+        if part == 3:
+            return at
+    return end
+
+
+def _refuse_gap(rec: Path, idx: Path, begin: int, end: int) -> None:
+    """Lines of an .idx are lost without a trace: each record must end where another begins."""
+    raise FrfwError(
+        f"{idx} is incomplete: it has no record for the bytes {begin} to {end} of {rec.name}; take "
+        "the .idx that was made with this .rec (a part of a set is chosen by data.keep, "
+        "data.exclude or data.patch)"
+    )
 
 
 def _refuse_overlong(rec: Path, idx: Path, key: int, last: bool) -> None:

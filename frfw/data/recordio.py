@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from frfw.data.dataset import contiguous
 from frfw.data.decode import BadImage
 from frfw.data.index_cache import Arrays, IndexedDataset
-from frfw.data.manifest import read_entries, read_manifest
+from frfw.data.manifest import MANIFEST, read_entry, read_manifest
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.record_index import read_index
 from frfw.data.record_writer import RecordWriter
@@ -31,7 +32,8 @@ class RecordDataset(IndexedDataset):
 
     Raises:
         FrfwError: what `record_index.read_index` raises; a label beyond the classes that the
-            header record or `property` announces; fewer than two images.
+            header record or `property` announces; another number of images than the manifest
+            states; fewer than two images.
     """
 
     def __init__(self, path: str | Path, size: int | None = None) -> None:
@@ -47,13 +49,23 @@ class RecordDataset(IndexedDataset):
         if declared and declared[0] > len(self.arrays["values"]):
             missing = declared[0] - len(self.arrays["values"])
             self.notes = [f"{missing} of {declared[0]} identities in property have no image"]
-        names = read_entries(folder).get("identity_names") or []
+        names = self._stated(folder)
         values = self.arrays["values"].tolist()
         self.identity_names = [str(names[v]) if v < len(names) else str(v) for v in values]
         stated = read_manifest(folder)
         self.preprocessing = stated or Preprocessing(size=declared[1] if declared else 112)
         self.size = size or self.preprocessing.size
         self._file: tuple[int, int] | None = None  # (process id, descriptor), opened on first use
+
+    def _stated(self, folder: Path) -> list[Any]:
+        """Return the manifest's names of the identities; its number of images must fit."""
+        images = read_entry(folder, "images", int)
+        if images not in (None, len(self.labels)) and self._rec.name == "train.rec":
+            raise FrfwError(
+                f"{self._rec} holds {len(self.labels)} images, but {folder / MANIFEST} says "
+                f"{images}: files of another set, or cut off; copy or pack it again"
+            )
+        return read_entry(folder, "identity_names", list) or []
 
     def _read_index(self, declared: tuple[int, int] | None) -> Arrays:
         index = read_index(self._rec, self._rec.with_suffix(".idx"))

@@ -79,7 +79,7 @@ def records(name: str) -> Callable[[Path], tuple[Path, Use]]:
         with RecordWriter(root / "set", (SIZE, SIZE), identity_names=["a", "b"]) as writer:
             for at in range(4):
                 writer.add(picture(at), at // 2)
-        return root / "set" / name, lambda: read_all(root / "set")
+        return root / "set" / name, lambda: read_all(root / "set", 4)
 
     return make
 

@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from frfw.data.dataset import contiguous
 from frfw.data.decode import BadImage, encode
+from frfw.data.manifest import state_pack
 from frfw.data.recordio import RecordDataset, RecordWriter
 from frfw.data.recordio_format import frame, pack_record, parse_payload, unframe
 from frfw.errors import FrfwError
@@ -181,12 +182,111 @@ def test_labels_are_numbered_as_they_are_sorted(labels):
     assert renumbered.dtype == np.int64
 
 
-def test_incomplete_index_is_noticed(make_records):
+@pytest.mark.parametrize("headed", [True, False])
+@pytest.mark.parametrize("gone", [slice(0, 1), slice(2, 4), slice(5, 6), slice(5, None)])
+def test_incomplete_index_is_noticed(make_records, headed, gone):
+    """Also without the header record, which frfw writes last and others leave out."""
     root = make_records([3, 3])
-    lines = (root / "train.idx").read_text().splitlines()
-    (root / "train.idx").write_text("\n".join(lines[1:]) + "\n")
-    with pytest.raises(FrfwError, match="announces 6 images"):
+    if not headed:
+        _leave_images_only(root, 6)
+    lines = (root / "train.idx").read_text().splitlines(keepends=True)
+    del lines[gone]
+    (root / "train.idx").write_text("".join(lines))
+    with pytest.raises(FrfwError, match=r"idx is incomplete: it has no record for the bytes \d+"):
         RecordDataset(root)
+
+
+def _leave_images_only(root, images):
+    lines = (root / "train.idx").read_text().splitlines(keepends=True)
+    end = int(lines[images].split("\t")[1])
+    (root / "train.idx").write_text("".join(lines[:images]))
+    (root / "train.rec").write_bytes((root / "train.rec").read_bytes()[:end])
+    (root / "property").unlink()
+    (root / "manifest.json").unlink()
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_no_lost_line_loses_an_image_in_silence(fuzz_records, data):
+    root, originals = fuzz_records
+    lines = originals["train.idx"].splitlines(keepends=True)
+    kept = data.draw(st.lists(st.sampled_from(range(len(lines))), min_size=1, unique=True))
+    (root / "train.idx").write_bytes(b"".join(lines[at] for at in kept))
+    try:
+        assert len(RecordDataset(root)) == 6
+        assert len(kept) == len(lines)
+    except FrfwError as error:
+        assert "train.idx" in str(error)
+    finally:
+        (root / "train.idx").write_bytes(originals["train.idx"])
+
+
+@pytest.mark.parametrize("place", ["middle", "last"])
+def test_records_in_parts_and_what_follows_them(tmp_path, place):
+    """An image that holds the magic number at its boundaries is written in parts."""
+    images = [b"\xff\xd8" + bytes([65 + at]) * 30 + MAGIC * at for at in range(4)]
+    if place == "middle":
+        images.append(b"\xff\xd8" + b"x" * 30)
+    at, lines, content = 0, [], b""
+    for key, image in enumerate(images):
+        lines.append(f"{key}\t{at}\n")
+        content += pack_record(image, key, 0.0)
+        at = len(content)
+    (tmp_path / "train.rec").write_bytes(content)
+    (tmp_path / "train.idx").write_text("".join(lines))
+    dataset = RecordDataset(tmp_path)
+    assert [dataset.read(at) for at in range(len(images))] == images
+    del lines[3]  # what follows record 2, itself in parts
+    (tmp_path / "train.idx").write_text("".join(lines))
+    with pytest.raises(FrfwError, match="is incomplete"):
+        RecordDataset(tmp_path)
+
+
+def test_a_record_that_says_more_labels_than_it_has_room_for(make_records):
+    """It was taken for a record without an image, which the set then lacked."""
+    root = make_records([3, 3])
+    _leave_images_only(root, 6)
+    start = int((root / "train.idx").read_text().splitlines()[2].split("\t")[1])
+    content = bytearray((root / "train.rec").read_bytes())
+    content[start + 10] ^= 1
+    (root / "train.rec").write_bytes(content)
+    with pytest.raises(FrfwError, match="record 3 says 65536 labels and is too short"):
+        RecordDataset(root)
+
+
+def test_the_manifest_counts_the_images(make_records):
+    """Both files cut at the end of a record."""
+    root = make_records([3, 3])
+    manifest = (root / "manifest.json").read_bytes()
+    _leave_images_only(root, 4)
+    assert len(RecordDataset(root)) == 4
+    (root / "manifest.json").write_bytes(manifest)
+    with pytest.raises(FrfwError, match=r"holds 4 images, but .*manifest\.json says 6"):
+        RecordDataset(root)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"identity_names": 5}, "key identity_names: it should be a list, not 5"),
+        ({"identity_names": {"a": 1}}, "key identity_names: it should be a list"),
+        ({"images": "6"}, 'key images: it should be a whole number, not "6"'),
+        ({"images": True}, "key images: it should be a whole number, not true"),
+        ({"preprocessing": [1]}, r"key preprocessing: it should be an object, not \[1\]"),
+        ({"preprocessing": {"sise": 1}}, "key preprocessing: .*has no 'sise'"),
+    ],
+)
+def test_manifest_entries_of_another_kind(make_records, entry, message):
+    root = make_records([3, 3])
+    (root / "manifest.json").write_text(json.dumps(entry))
+    with pytest.raises(FrfwError, match=r"manifest\.json, " + message):
+        RecordDataset(root)
+
+
+def test_a_manifest_whose_packs_are_no_object(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"packs": 5}')
+    with pytest.raises(FrfwError, match=r"manifest\.json, key packs: it should be an object"):
+        state_pack(tmp_path / "lfw.bin", None)
 
 
 def test_label_outside_the_classes(make_records):
