@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from frfw.data.dataset import Dataset
-from frfw.data.decode import IMAGE_SUFFIXES, BadImage
+from frfw.data.decode import IMAGE_SUFFIXES
+from frfw.data.image_file import read_image_file
 from frfw.data.manifest import UNFINISHED, read_manifest
 from frfw.data.preprocessing import Preprocessing
 from frfw.data.strings import StringColumn
@@ -40,11 +41,7 @@ class FolderDataset(Dataset):
         return f"{self._folders[self._folder_of[index]]}/{self._names[index]}"
 
     def read(self, index: int) -> bytes:
-        try:
-            with open(os.path.join(self.root, self.path(index)), "rb") as file:
-                return file.read()
-        except OSError as error:
-            raise BadImage(f"it cannot be read: {error.strerror}") from error
+        return read_image_file(os.path.join(self.root, self.path(index)))
 
     def locate(self, index: int) -> str:
         return str(self.root / self.path(index))

@@ -13,7 +13,7 @@ import numpy as np
 
 from frfw.data.arrow import column_of, numbers
 from frfw.data.dataset import contiguous
-from frfw.data.decode import BadImage
+from frfw.data.image_file import read_image_file
 from frfw.data.index_cache import IndexedDataset, Pieces
 from frfw.data.list_table import ListTable, open_table
 from frfw.data.manifest import read_manifest
@@ -110,11 +110,7 @@ class ListDataset(IndexedDataset):
         _refuse(climbing, where, f"{{!r}} leads out of {self.root}", row, paths)
 
     def read(self, index: int) -> bytes:
-        try:
-            with open(os.path.join(self.root, self._paths[index]), "rb") as file:
-                return file.read()
-        except (OSError, ValueError) as error:
-            raise BadImage(f"it cannot be read: {error}") from error
+        return read_image_file(os.path.join(self.root, self._paths[index]))
 
     def locate(self, index: int) -> str:
         return str(self.root / self._paths[index])
