@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from frfw.data.align_names import crop_paths
 from frfw.data.alignment import Alignment
 from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage, decode, encode
-from frfw.data.folder import FolderDataset
-from frfw.data.landmarks import YuNet, read_landmarks
-from frfw.data.list_file import ListDataset
+from frfw.data.landmark_sources import Find, choose_landmarks
 from frfw.data.manifest import MANIFEST, UNFINISHED
+from frfw.data.output import LOCK, only_writer, refuse_source
 from frfw.data.preprocessing import Preprocessing
 from frfw.errors import FrfwError
 
@@ -44,25 +44,35 @@ def align_source(
 ) -> AlignResult:
     """Write `out/<identity>/<name>.jpg` (quality 95), and at the end `manifest.json`.
 
-    A file of an image folder keeps its name below its identity; elsewhere the image's number is the
-    name. Landmarks come from the list's own columns, else from a file, else from the detector.
+    Landmarks come from the file or from the detector, where one is given, else from the columns of
+    each image's own list. An image whose crop would show less of it than of the border is left out.
 
     Raises:
         FrfwError: no source of landmarks, `out` is not empty (but for an interrupted run of the
-            same job, which goes on), or no image could be aligned.
+            same job, which goes on), lies in the source or is being written by another run, or no
+            image could be aligned.
     """
     out = Path(out)
-    if (
-        out.exists()
-        and not (out / UNFINISHED).is_file()
-        and (not out.is_dir() or any(out.iterdir()))
-    ):
-        raise FrfwError(f"{out} is not empty: give another folder")
-    find, source = _finder(dataset, landmarks, detector)
+    refuse_source(dataset, out)
+    _check_free(out)  # before a long landmark file is read
+    find, source = choose_landmarks(dataset, landmarks, detector)
     alignment = replace(alignment, landmarks=source)
-    _begin(out, _job(dataset, alignment, landmarks or detector))
+    job = _job(dataset, alignment, landmarks or detector)
+    with only_writer(out, "align"):
+        return _align(dataset, out, alignment, find, job, progress)
+
+
+def _align(
+    dataset: Dataset,
+    out: Path,
+    alignment: Alignment,
+    find: Find,
+    job: str,
+    progress: Callable[[int], object],
+) -> AlignResult:
+    _begin(out, job)
     result = AlignResult()
-    for index, target in enumerate(_targets(dataset)):
+    for index, target in enumerate(crop_paths(dataset)):
         try:
             if not _is_file(out / target):
                 _align_one(dataset, index, find, alignment, out / target)
@@ -97,22 +107,25 @@ def _begin(out: Path, job: str) -> None:
                 f"repeat that command to finish it, or remove the folder"
             )
         return
-    out.mkdir(parents=True, exist_ok=True)
+    _check_free(out)
     _write(marker, job.encode())
 
 
+def _check_free(out: Path) -> None:
+    """Refuse a folder with anything in it but an unfinished alignment."""
+    if not out.is_dir() or (out / UNFINISHED).is_file():
+        return
+    if any(path.name != LOCK for path in out.iterdir()):
+        raise FrfwError(f"{out} is not empty: give another folder")
+
+
 def _align_one(
-    dataset: Dataset,
-    index: int,
-    find: Callable[[int, np.ndarray], np.ndarray | None],
-    alignment: Alignment,
-    target: Path,
+    dataset: Dataset, index: int, find: Find, alignment: Alignment, target: Path
 ) -> None:
     image = decode(dataset.read(index))
     try:
         points = find(index, image)
-        if points is None:
-            raise BadImage("no landmarks for it")
+        _check_shown(alignment, image, points)
         crop = alignment.warp(image, points)
     except FrfwError as error:
         raise BadImage(str(error)) from error
@@ -120,78 +133,26 @@ def _align_one(
     _write(target, encode(crop))
 
 
+def _check_shown(alignment: Alignment, image: np.ndarray, points: np.ndarray) -> None:
+    """Refuse landmarks of another image, or in another unit: their crop would be all border.
+
+    A face at the edge of its picture passes as long as its middle is on it.
+    """
+    height, width = image.shape[:2]
+    if alignment.shown(height, width, points) < 0.5:
+        x, y = np.mean(points, 0)
+        raise BadImage(
+            f"its landmarks, around ({x:.6g}, {y:.6g}), are not in the image of {width}x{height}: "
+            f"more than half of the crop would be border"
+        )
+
+
 def _write(path: Path, data: bytes) -> None:
     """Write a file that is complete or not there."""
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(".writing.partial")  # one run at a time writes here
     temporary.write_bytes(data)
     os.replace(temporary, path)
 
 
 def _is_file(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
-
-
-def _targets(dataset: Dataset) -> Iterator[str]:
-    """The crop of each image below `out`, a different one for each."""
-    folders = _folder_names([str(name) for name in dataset.identity_names])
-    taken = set()
-    for index in range(len(dataset)):
-        base, inner = dataset.origin(index)
-        name = f"{index:08d}"
-        if isinstance(base, FolderDataset):
-            name = os.path.splitext(base.path(inner).split("/", 1)[1])[0]
-        target = f"{folders[int(dataset.labels[index])]}/{name}.jpg"
-        if target in taken:  # 1.png beside 1.jpg, or identities that were merged
-            target = target.removesuffix(".jpg") + f"~{index:08d}.jpg"
-        taken.add(target)
-        yield target
-
-
-def _finder(
-    dataset: Dataset, landmarks: str | Path | None, detector: str | Path | None
-) -> tuple[Callable[[int, np.ndarray], np.ndarray | None], str]:
-    """Return (function of (index, image) giving the points, its name for the record)."""
-    if landmarks:
-        table = read_landmarks(landmarks)
-        return lambda index, _: table.get(_relative(*dataset.origin(index))), "file"
-    if _listed(*dataset.origin(0)) is not None:
-        return lambda index, _: _listed(*dataset.origin(index)), "list"
-    if detector:
-        net = YuNet(detector)
-        return lambda _, image: net(image), "yunet"
-    raise FrfwError(
-        "align needs landmarks: --landmarks FILE, or --detector ONNX (OpenCV's YuNet), or a list "
-        "with the columns x1, y1 ... x5, y5"
-    )
-
-
-def _listed(dataset: Dataset, index: int) -> np.ndarray | None:
-    """The landmarks in a list's own columns."""
-    if isinstance(dataset, ListDataset) and dataset.landmarks is not None:
-        return dataset.landmarks[index]
-    return None
-
-
-def _relative(dataset: Dataset, index: int) -> str:
-    if isinstance(dataset, FolderDataset):
-        return dataset.path(index)
-    if isinstance(dataset, ListDataset):
-        return os.path.relpath(dataset.locate(index), dataset.root).replace(os.sep, "/")
-    raise FrfwError(f"{dataset.name} has no file names to find in a landmark file")
-
-
-def _folder_names(identities: list[str]) -> list[str]:
-    """Names of folders that stay inside `out`, a different one for each identity.
-
-    They differ by more than upper and lower case, which some file systems do not tell apart.
-    """
-    names: dict[str, str] = {}
-    for identity in identities:
-        text = "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in identity)
-        safe = text.lstrip(".")[:200] or "_"
-        name, count = safe, 1
-        while name.lower() in names:
-            count += 1
-            name = f"{safe}~{count}"
-        names[name.lower()] = name
-    return list(names.values())

@@ -89,6 +89,16 @@ class Alignment:
             borderMode=BORDERS[self.border],
         )
 
+    def shown(self, height: int, width: int, points: np.ndarray) -> float:
+        """Return the share of the crop that shows an image of this size; the rest is border."""
+        cells = (np.arange(16) + 0.5) * self.size / 16 - 0.5
+        grid = np.stack(np.meshgrid(cells, cells), -1).reshape(-1, 2)
+        with np.errstate(all="ignore"):  # points that lie at 1e300 show nothing
+            matrix = similarity(np.asarray(points, np.float64), self.target())
+            turn, shift = matrix[:, :2], matrix[:, 2]
+            where = (grid - shift) @ turn / np.linalg.det(turn)  # its inverse, up to the scale
+        return float(((where >= -0.5) & (where < (width - 0.5, height - 0.5))).all(1).mean())
+
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return the (2, 3) rotation, uniform scale and shift that takes source closest to target.

@@ -138,7 +138,7 @@ def landmarks(suffix: str) -> Callable[[Path], tuple[Path, Use]]:
         names = [str(p.relative_to(faces)) for p in sorted(faces.rglob("*.jpg"))]
         separator = "," if suffix == ".csv" else " "
         head = ["path," + ",".join(f"x{k},y{k}" for k in range(1, 6))] if suffix == ".csv" else []
-        numbers = separator.join(f"{value:.2f}" for value in ARCFACE.reshape(-1))
+        numbers = separator.join(f"{value:.2f}" for value in (ARCFACE * SIZE / 112).reshape(-1))
         path.write_text("\n".join([*head, *(f"{n}{separator}{numbers}" for n in names)]) + "\n")
 
         def use() -> None:

@@ -141,11 +141,15 @@ def listed_faces(tmp_path):
 def test_identities_never_share_a_folder(listed_faces, tmp_path):
     """Also those whose names differ only in what a folder's name cannot hold."""
     names = ["a/b", "a:b", "a_b", "..", ".", "a" * 300 + "x", "a" * 300 + "y", "A/B"]
+    names += ["\u6f22" * 100 + "x", "\u6f22" * 100 + "y"]  # 300 bytes, and a name has 255 at most
+    names += ["manifest.json", "align.partial", ".writing.lock"]  # align writes these itself
     result = align_source(open_source(listed_faces(names)), tmp_path / "out", Alignment())
     assert result.written == len(names)
     crops = open_source(tmp_path / "out")
     assert crops.num_classes == len(names)
     assert {"A_B", "a_b~2", "a_b~3", "a_b~4", "_", "_~2"} < set(crops.identity_names)
+    assert {"\u6f22" * 66, "\u6f22" * 66 + "~2"} < set(crops.identity_names)
+    assert {"manifest.json~2", "align.partial~2", "writing.lock"} < set(crops.identity_names)
     levels = sorted(int(crops[i].mean().round()) for i in range(len(names)))
     assert levels == [60 + 10 * i for i in range(len(names))]
 
@@ -185,7 +189,7 @@ def test_crops_keep_the_names_that_protocols_ask_for(make_folder, tmp_path):
     (root / "id000" / "000.png").write_bytes((root / "id000" / "000.jpg").read_bytes())
     (root / "id000" / "000.jpg").rename(root / "id000" / "frontal" / "000.jpg")
     (root / "id000" / "001.png").write_bytes((root / "id000" / "001.jpg").read_bytes())
-    marks = " ".join(f"{v:.2f}" for v in ARCFACE.reshape(-1))
+    marks = " ".join(f"{v:.2f}" for v in (ARCFACE * 32 / 112).reshape(-1))
     source = open_source(root)
     (tmp_path / "m.txt").write_text("".join(f"{source.path(i)} {marks}\n" for i in range(4)))
     align_source(source, tmp_path / "out", Alignment(), landmarks=tmp_path / "m.txt")
@@ -196,3 +200,80 @@ def test_crops_keep_the_names_that_protocols_ask_for(make_folder, tmp_path):
         "id000/001~00000002.jpg",
         "id000/frontal/000.jpg",
     ]
+
+
+def test_crops_keep_names_as_long_as_a_file_system_takes(tmp_path):
+    for suffix in (".jpg", ".png"):  # the second one needs another name as well
+        path = tmp_path / "in" / "a" / ("n" * 251 + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(np.full((112, 112, 3), 90, np.uint8), suffix))
+    source = open_source(tmp_path / "in")
+    marks = " ".join(f"{v:.2f}" for v in ARCFACE.reshape(-1))
+    (tmp_path / "m.txt").write_text("".join(f"{source.path(i)} {marks}\n" for i in range(2)))
+    result = align_source(source, tmp_path / "out", Alignment(), landmarks=tmp_path / "m.txt")
+    assert result.written == 2
+    assert (tmp_path / "out" / "a" / ("n" * 251 + ".jpg")).is_file()
+
+
+@pytest.mark.parametrize("inner", ["", "out", "id000/out"])
+def test_crops_do_not_go_into_their_source(make_folder, tmp_path, inner):
+    root = make_folder([2, 2])
+    (tmp_path / "m.txt").write_text("a.jpg 1 2 3 4 5 6 7 8 9 10\n")
+    with pytest.raises(FrfwError, match=r"is the source .*: give a folder outside of it"):
+        align_source(
+            open_source({"sources": [make_folder([2], name="other"), root]}),
+            *(root / inner, Alignment(), tmp_path / "m.txt"),
+        )
+    assert {path.name for path in root.iterdir()} == {"id000", "id001"}
+
+
+def test_two_alignments_do_not_write_one_folder(listed_faces, tmp_path):
+    source = open_source(listed_faces(["p", "q"]))
+
+    def second(done):
+        with pytest.raises(FrfwError, match="another align is writing to"):
+            align_source(source, tmp_path / "out", Alignment())
+
+    assert align_source(source, tmp_path / "out", Alignment(), progress=second).written == 2
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"manifest.json", "p", "q"}
+
+
+OUTSIDE = {
+    "another image": ARCFACE + 5000,
+    "to the left": ARCFACE - (60, 0),
+    "below": ARCFACE + (0, 60),
+    "another unit": ARCFACE * 1e30,
+    "beyond all numbers": ARCFACE * 1e300,
+}
+
+
+@pytest.mark.parametrize("points", OUTSIDE.values(), ids=OUTSIDE)
+@pytest.mark.parametrize("border", ["black", "edge"])
+def test_landmarks_outside_of_the_image_give_no_crop(listed_faces, tmp_path, points, border):
+    source = open_source(listed_faces(["p", "q"]))
+    marks = [" ".join(f"{v:.8g}" for v in p.reshape(-1)) for p in (ARCFACE, points)]
+    (tmp_path / "m.txt").write_text("".join(f"{i}.png {m}\n" for i, m in enumerate(marks)))
+    result = align_source(
+        source, tmp_path / "out", Alignment(border=border), landmarks=tmp_path / "m.txt"
+    )
+    assert result.written == 1
+    (place, reason) = result.left_out[0]
+    assert place.endswith("1.png")
+    assert "are not in the image of 112x112: more than half of the crop would be border" in reason
+
+
+def test_a_face_at_the_border_is_kept(listed_faces, tmp_path):
+    """Also where a part of it lies outside, as long as its middle is in the picture."""
+    source = open_source(listed_faces(["p", "q", "r", "s"]))
+    places = [(-50, 0), (50, 0), (0, 50), (-25, -25)]
+    marks = [" ".join(f"{v:.2f}" for v in (ARCFACE + place).reshape(-1)) for place in places]
+    (tmp_path / "m.txt").write_text("".join(f"{i}.png {m}\n" for i, m in enumerate(marks)))
+    result = align_source(source, tmp_path / "out", Alignment(), landmarks=tmp_path / "m.txt")
+    assert result.left_out == []
+
+
+def test_how_much_of_a_crop_shows_the_image():
+    assert Alignment().shown(112, 112, ARCFACE) == 1
+    assert Alignment(size=224).shown(250, 250, ARCFACE * 0.6 + 80) == 1
+    assert Alignment().shown(112, 56, ARCFACE) == 0.5
+    assert Alignment().shown(28, 112, ARCFACE) == 0.25
