@@ -2,7 +2,8 @@
 
 This is an interpreter of the few pickle opcodes that such data needs, not `pickle.Unpickler` with
 a filter: no name is ever imported, nothing is called, and an opcode or a name outside the lists
-below is refused. NumPy arrays are rebuilt from their raw bytes by `numpy.frombuffer`.
+below is refused. NumPy arrays are rebuilt from their raw bytes by `numpy.frombuffer`. What is read
+takes no more room than a few times the file: values that occur again are the same object.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class _DType:
 
     def __init__(self, code: str) -> None:
         if code not in _DTYPES and code not in ("O8", "O"):
-            raise FrfwError(f"it holds an array of type {code!r}")
+            raise FrfwError(f"it holds an array of type {code[:40]!r}")
         self.code, self.order = code, "<"
 
 
@@ -87,6 +88,7 @@ class _Machine:
 
     def __init__(self, data: bytes) -> None:
         self.file = io.BytesIO(data)
+        self.room = len(data)  # for bytes that are made from text: each comes from its own
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
@@ -134,13 +136,14 @@ class _Machine:
             items = self.from_mark()
             self.top_list().extend(items)
         elif name in ("GLOBAL", "STACK_GLOBAL"):
-            module, attribute = arg.split(" ", 1) if name == "GLOBAL" else self.take(2)
-            if (module, attribute) not in _ALLOWED:
-                raise FrfwError(f"it asks for {module}.{attribute}")
-            push(_Name(_ALLOWED[module, attribute]))
+            push(_global(*(arg.split(" ", 1) if name == "GLOBAL" else self.take(2))))
         elif name == "REDUCE":
             function, args = self.take(2)
-            push(_reduce(function, args))
+            made = _reduce(function, args)
+            self.room -= len(made) if isinstance(made, bytes) else 0
+            if self.room < 0:
+                raise FrfwError("it makes more bytes than it holds")
+            push(made)
         elif name == "BUILD":
             target, state = self.take(2)
             push(_build(target, state))
@@ -168,6 +171,15 @@ class _Machine:
         if not isinstance(self.stack[-1], list):
             raise ValueError("it appends to something that is no list")
         return self.stack[-1]
+
+
+def _global(module: Any, attribute: Any) -> _Name:
+    # Anything but text may be tuples in tuples, which to compare or to print takes for ever.
+    if not isinstance(module, str) or not isinstance(attribute, str):
+        raise ValueError("a name is damaged")
+    if (module, attribute) not in _ALLOWED:
+        raise FrfwError(f"it asks for {module[:80]}.{attribute[:80]}")
+    return _Name(_ALLOWED[module, attribute])
 
 
 def _reduce(function: Any, args: Any) -> Any:
@@ -216,6 +228,8 @@ def _from_bytes(dtype: Any, content: Any, shape: tuple[int, ...], fortran: bool 
         raise ValueError("an array is damaged")
     if not (isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape)):
         raise ValueError("an array's shape is damaged")
+    if 0 in shape[1:] and shape[0]:  # of no bytes, any number of rows
+        raise ValueError("an array's rows are empty")
     real = np.dtype((">" if dtype.order == ">" else "<") + dtype.code)
     if math.prod(shape) * real.itemsize != len(content):
         raise ValueError("an array's bytes do not fill its shape")
@@ -223,7 +237,9 @@ def _from_bytes(dtype: Any, content: Any, shape: tuple[int, ...], fortran: bool 
 
 
 def _text(value: Any) -> str:
-    return value.decode("ascii") if isinstance(value, bytes) else str(value)
+    if not isinstance(value, str | bytes):
+        raise ValueError("a type is damaged")
+    return value.decode("ascii") if isinstance(value, bytes) else value
 
 
 def _plain(value: Any, depth: int = 0, done: dict[int, Any] | None = None) -> Any:

@@ -60,12 +60,13 @@ def read_pack(path: str | Path) -> VerificationPack:
     """
     path = Path(path)
     try:
-        value = load(path.read_bytes(), str(path))
+        content = path.read_bytes()
+        value = load(content, str(path))
     except OSError as error:
         raise FrfwError(f"{path} cannot be read: {error.strerror}") from error
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise FrfwError(f"{path} is no verification pack: it should hold (images, same)")
-    images = [_image(item, path, number) for number, item in enumerate(_items(value[0], path))]
+    images = _images(_items(value[0], path), path, len(content))
     same = np.array([_flag(item, path) for item in _items(value[1], path)], bool)
     if len(images) % 2:
         raise FrfwError(
@@ -103,12 +104,27 @@ def _items(value: Any, path: Path) -> Any:
     raise FrfwError(f"{path} is no verification pack: it should hold two lists")
 
 
-def _image(item: Any, path: Path, number: int) -> bytes:
-    if isinstance(item, bytes):
-        return item
-    if isinstance(item, np.ndarray) and item.dtype.itemsize == 1:
-        return item.tobytes()
-    raise FrfwError(f"{path}: image {number} is no encoded image")
+def _images(items: Any, path: Path, room: int) -> list[bytes]:
+    """Return them as bytes; an array that occurs again, as in a hostile pack, is copied once.
+
+    Args:
+        room: bytes of the file, which all that differ fit into.
+    """
+    copies: dict[int, tuple[np.ndarray, bytes]] = {}  # by id, of arrays that are kept alive here
+    images = []
+    for number, item in enumerate(items):
+        if isinstance(item, np.ndarray) and item.dtype.itemsize == 1:
+            if id(item) not in copies:
+                room -= item.nbytes
+                if room < 0:
+                    raise FrfwError(f"{path} holds more bytes of images than it has: it is damaged")
+                copies[id(item)] = item, item.tobytes()
+            images.append(copies[id(item)][1])
+        elif isinstance(item, bytes):
+            images.append(item)
+        else:
+            raise FrfwError(f"{path}: image {number} is no encoded image")
+    return images
 
 
 def _flag(item: Any, path: Path) -> bool:

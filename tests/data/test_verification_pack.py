@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import pickletools
+import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -172,3 +174,86 @@ def test_a_list_of_lists_of_the_same_list_does_not_hang(tmp_path):
     (tmp_path / "bomb.bin").write_bytes(pickle.dumps((value, [True]), protocol=2))
     with pytest.raises(FrfwError):
         read_pack(tmp_path / "bomb.bin")
+
+
+def memory_of(call):
+    """The result and the most bytes that Python and NumPy held at a time while it was made."""
+    tracemalloc.start()
+    try:
+        return call(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_array_that_occurs_again_is_copied_once(tmp_path):
+    """A megabyte that 200 pairs share would be 400 MB."""
+    content = ([np.zeros(1 << 20, np.uint8)] * 400, [True] * 200)
+    (tmp_path / "x.bin").write_bytes(pickle.dumps(content, protocol=2))
+    pack, most = memory_of(lambda: read_pack(tmp_path / "x.bin"))
+    assert len(pack.images) == 400
+    assert len(pack.images[399]) == 1 << 20
+    assert most < 20 << 20
+
+
+def stack(*parts):
+    """A pickle of protocol 4 that holds these instructions."""
+    return b"\x80\x04" + b"".join(parts) + b"."
+
+
+def test_arrays_that_share_their_bytes_do_not_fill_the_memory(tmp_path):
+    """Each is another array to Python, of the same megabyte."""
+    name = b"cnumpy.core.numeric\n_frombuffer\nq\x01"
+    kind = b"cnumpy\ndtype\n\x8c\x02u1\x85Rq\x02"
+    data = b"B" + struct.pack("<I", 1 << 20) + bytes(1 << 20) + b"q\x03"
+    shape = b"J" + struct.pack("<I", 1 << 20) + b"\x85q\x04"
+    one = b"h\x01(h\x03h\x02h\x04\x8c\x01CtR"
+    arrays = stack(name, kind, data, shape, b"](", one * 400, b"e](", b"\x88" * 200, b"e\x86")
+    (tmp_path / "x.bin").write_bytes(arrays)
+    assert len(load(arrays, "x")[0]) == 400
+
+    def refused():
+        with pytest.raises(FrfwError, match=r"x\.bin holds more bytes of images than it has"):
+            read_pack(tmp_path / "x.bin")
+
+    assert memory_of(refused)[1] < 20 << 20
+
+
+def test_text_that_is_encoded_again_and_again_does_not_fill_the_memory():
+    text = b"X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20) + b"q\x01"
+    name = b"c_codecs\nencode\nq\x02"
+    once = b"h\x02h\x01\x8c\x06latin1\x86R"
+    assert load(stack(text, name, b"](", once, b"e"), "x") == [b"a" * (1 << 20)]
+
+    def refused():
+        with pytest.raises(FrfwError, match="more bytes than it holds"):
+            load(stack(text, name, b"](", once * 400, b"e"), "x")
+
+    assert memory_of(refused)[1] < 20 << 20
+
+
+def nested_tuples():
+    """Instructions for a tuple of tuples of ... of the same tuple: written out, 2^60 items."""
+    return b")q\x00" + b"".join(
+        b"h" + bytes([at]) + b"h" + bytes([at]) + b"\x86q" + bytes([at + 1]) for at in range(60)
+    )
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"\x8c\x01x\x93",  # as the module of a name
+        b"cnumpy\ndtype\nh\x3c\x85R",  # as the type of an array
+        b"cnumpy\ndtype\n\x8c\x02u1\x85RNh\x3c\x86b",  # as its byte order
+    ],
+)
+def test_tuples_in_tuples_are_not_written_out(rest):
+    with pytest.raises(FrfwError):
+        load(stack(nested_tuples(), rest), "x")
+
+
+def test_any_number_of_rows_of_nothing(tmp_path):
+    content = (np.zeros((10**12, 0), np.uint8), [True])
+    (tmp_path / "x.bin").write_bytes(pickle.dumps(content))
+    with pytest.raises(FrfwError, match="rows are empty"):
+        read_pack(tmp_path / "x.bin")
