@@ -201,7 +201,8 @@ def write_patch(dataset: Dataset, found: Findings, path: str | Path) -> int:
         for i, c, _ in found.overlaps
     ]
     temporary = Path(f"{path}.partial")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    # Names of folders that are not UTF-8 keep their bytes.
+    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
     os.replace(temporary, path)
     return len(rows)

@@ -60,7 +60,7 @@ def write_identities(report: SubcenterReport, dataset: Dataset, path: Path) -> N
     """Write a row an identity, widest spread first: images at each sub-centre, spread, noisy."""
     labels = torch.from_numpy(np.ascontiguousarray(dataset.labels))
     noisy = torch.bincount(labels[report.noisy], minlength=len(report.counts))
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         out = csv.writer(file)
         at = [f"at_{k}" for k in range(report.counts.shape[1])]
         out.writerow(["identity", "images", "dominant", *at, "spread_degrees", "noisy"])
