@@ -77,37 +77,36 @@ class ListDataset(IndexedDataset):
 
     def _pieces(self, path: Path, table: ListTable) -> Pieces:
         """Column by column and, but for the identities, part by part: paths are long."""
-        for column in ("path", "identity"):
-            if column not in table.names:
-                hint = nearest(column, table.names)
-                raise FrfwError(f"{path} has no column {column!r}.{hint}")
+        _check_columns(path, table.names)
         points = _landmark_columns(path, table.names)
-        yield from _identities(path, table.column("identity"))
+        yield from _identities(path, table)
         yield from joined("paths", self._paths_of(path, table))
         if "group" in table.names:
             groups = (_text(part["group"]).fill_null("") for part in table.parts("group"))
             yield from joined("groups", map(StringColumn.of_arrow, groups))
         if points:
+            row = 0
             for part in table.parts(*points):
-                yield "landmarks", _landmarks(path, part)
+                yield "landmarks", _landmarks(path, table, part, row)
+                row += len(part)
 
     def _paths_of(self, path: Path, table: ListTable) -> Iterator[StringColumn]:
         row = 0
         for part in table.parts("path"):
-            _refuse(part["path"].is_null(), path, "path is empty", row)
+            _refuse(part["path"].is_null(), path, table, "path is empty", row)
             paths = _text(part["path"])
-            self._check_paths(path, paths, row)
+            self._check_paths(path, table, paths, row)
             yield StringColumn.of_arrow(paths)
             row += len(part)
 
-    def _check_paths(self, where: Path, paths: pa.Array, row: int) -> None:
+    def _check_paths(self, where: Path, table: ListTable, paths: pa.Array, row: int) -> None:
         import pyarrow.compute as pc
 
         text = paths.buffers()[2]  # all paths in one
         if text is None or not re.search(rb"\.\.", text):
             return  # Arrow's expression takes ten times as long
         climbing = pc.match_substring_regex(paths, r"(?:^|[/\\])\.\.(?:[/\\]|$)")
-        _refuse(climbing, where, f"{{!r}} leads out of {self.root}", row, paths)
+        _refuse(climbing, where, table, f"{{!r}} leads out of {self.root}", row, paths)
 
     def read(self, index: int) -> bytes:
         return read_image_file(os.path.join(self.root, self._paths[index]))
@@ -126,30 +125,60 @@ def _text(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     return column.cast("large_string")
 
 
-def _identities(where: Path, column: pa.ChunkedArray) -> Pieces:
+def _check_columns(path: Path, names: Sequence[str]) -> None:
+    """Refuse a table without a column that is needed, or with one twice."""
+    for column in ("path", "identity"):
+        if column in names:
+            continue
+        found = f"{path} has no column {column!r}, only {', '.join(names)[:200]!r}"
+        if any(";" in name or "\t" in name for name in names):
+            raise FrfwError(f"{found}: columns must be separated by commas")
+        raise FrfwError(f"{found}.{nearest(column, names) or ' The first line names the columns.'}")
+    for column in ("path", "identity", "group", *LANDMARKS):
+        if names.count(column) > 1:
+            raise FrfwError(f"{path} has the column {column!r} {names.count(column)} times")
+
+
+def _identities(where: Path, table: ListTable) -> Pieces:
     """Number the identities in the order of their names: labels (N,) int64 and the names."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    _refuse(column.is_null(), where, "identity is empty")
+    column = table.column("identity")
+    _refuse(column.is_null(), where, table, "identity is empty")
     if len(column) < 2:
         raise FrfwError(f"{where} lists {len(column)} images: nothing to train on")
     if not pa.types.is_dictionary(column.type):
         column = _text(column).dictionary_encode()
     coded = column.unify_dictionaries().combine_chunks()
-    names = coded.dictionary.cast("large_string")
+    # Blanks around a name, quoted or of Parquet, would make one person two.
+    names = pc.fill_null(coded.dictionary.cast("large_string"), "")
+    trimmed = pc.utf8_trim_whitespace(names).dictionary_encode()
+    codes, names = numbers(coded.indices.cast("int32"), np.int32), trimmed.dictionary
+    if len(names) < len(trimmed):
+        codes = numbers(trimmed.indices.cast("int32"), np.int32)[codes]
+    blank = pc.index(names, "").as_py()
+    if blank >= 0 and (codes == blank).any():
+        raise FrfwError(
+            f"{where}, {table.place(int((codes == blank).argmax()))}: identity is empty"
+        )
     order = pc.sort_indices(names)
     place = np.empty(len(order), np.int64)
     place[numbers(order, np.uint64)] = np.arange(len(order))
     # A categorical column may name identities that no row has.
-    labels, present = contiguous(place[numbers(coded.indices.cast("int32"), np.int32)])
+    labels, present = contiguous(place[codes])
     yield "labels", labels
     names = StringColumn.of_arrow(names.take(order.take(column_of(present))))
     yield from names.arrays("identities").items()
 
 
 def _refuse(
-    wrong: pa.Array | pa.ChunkedArray, where: Path, what: str, row: int = 0, values: Any = None
+    wrong: pa.Array | pa.ChunkedArray,
+    where: Path,
+    table: ListTable,
+    what: str,
+    row: int = 0,
+    values: Any = None,
 ) -> None:
     """Raise FrfwError for the first row that is wrong; `row` are before these."""
     import pyarrow.compute as pc
@@ -157,7 +186,7 @@ def _refuse(
     if pc.any(wrong).as_py():
         at = pc.index(wrong, True).as_py()
         shown = what if values is None else what.format(values[at].as_py())
-        raise FrfwError(f"{where}, row {row + at + 1}: {shown}")
+        raise FrfwError(f"{where}, {table.place(row + at)}: {shown}")
 
 
 def _landmark_columns(path: Path, names: Sequence[str]) -> list[str]:
@@ -168,12 +197,29 @@ def _landmark_columns(path: Path, names: Sequence[str]) -> list[str]:
     return [] if missing else LANDMARKS
 
 
-def _landmarks(path: Path, part: pa.RecordBatch) -> np.ndarray:
-    """Return (N, 5, 2) float32."""
+def _landmarks(where: Path, table: ListTable, part: pa.RecordBatch, row: int) -> np.ndarray:
+    """Return (N, 5, 2) float32; `row` are before these."""
     import pyarrow as pa
 
-    try:
-        columns = [part[name].cast("float64").to_numpy(zero_copy_only=False) for name in LANDMARKS]
-    except (pa.ArrowException, ValueError) as error:
-        raise FrfwError(f"{path}: a landmark is no number: {error}") from error
+    columns = []
+    for name in LANDMARKS:
+        try:
+            columns.append(part[name].cast("float64").to_numpy(zero_copy_only=False))
+        except (pa.ArrowException, ValueError) as error:
+            at, value = _no_number(part[name])
+            raise FrfwError(
+                f"{where}, {table.place(row + at)}: {name} {value!r} is no number"
+            ) from error
     return np.stack(columns, 1).astype(np.float32).reshape(-1, 5, 2)
+
+
+def _no_number(column: pa.Array) -> tuple[int, Any]:
+    """The first value that Arrow takes for no number, and its place."""
+    import pyarrow as pa
+
+    for at, value in enumerate(column):
+        try:
+            value.cast("float64")
+        except pa.ArrowException:
+            return at, value.as_py()
+    return 0, str(column.type)  # a type that is no text nor number

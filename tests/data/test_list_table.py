@@ -61,7 +61,8 @@ def test_many_parts_are_one_list(tmp_path, monkeypatch, small_parts, name, kept)
 def test_rows_are_counted_over_parts(tmp_path, small_parts, name, path, message):
     paths = [f"{number}.jpg" for number in range(11)]
     paths[8] = path
-    with pytest.raises(FrfwError, match=f"row 9: {message}"):
+    where = "row 9" if name == "list.parquet" else "line 10"
+    with pytest.raises(FrfwError, match=f"{where}: {message}"):
         open_source(write(tmp_path / name, faces(paths)))
 
 
@@ -79,7 +80,7 @@ def test_csv_with_and_without_blanks_is_the_same(tmp_path, blank):
 
 def test_a_csv_line_of_another_length_is_named(tmp_path):
     (tmp_path / "list.csv").write_text("path,identity\na.jpg,1\nb.jpg\nc.jpg,2\n")
-    with pytest.raises(FrfwError, match=r"list.csv cannot be read as a table: .*#3.*b\.jpg"):
+    with pytest.raises(FrfwError, match=r"list.csv cannot be read as a table: .*line 3: .*b\.jpg"):
         open_source(tmp_path / "list.csv")
 
 
@@ -87,3 +88,90 @@ def test_a_quotation_mark_that_is_never_closed(tmp_path):
     (tmp_path / "list.csv").write_text('path,identity\n"a.jpg,1\n' + "b.jpg,2\n" * 300_000)
     with pytest.raises(FrfwError, match=r"list.csv .* quotation mark .* not closed"):
         open_source(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("c.jpg,,g", "identity is empty"),
+        (",b,g", "path is empty"),
+        ("../c.jpg,b,g", "'../c.jpg' leads out"),
+        ('c.jpg," ",g', "identity is empty"),
+    ],
+)
+def test_lines_are_those_of_the_file(tmp_path, blank, row, message):
+    """Blank lines and values of two lines count; pandas reads the one list, Arrow the other."""
+    text = f'path,identity,group\na.jpg,{blank}"x\ny",g\n\nb.jpg,x,\n{row}\nd.jpg,b,g\n'
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(FrfwError, match=rf"list\.csv, line 6: {message}"):
+        open_source(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize("bad", ["b.jpg", "b.jpg,x,y", "b.jpg,\xff"])
+def test_lines_that_cannot_be_read(tmp_path, bad):
+    text = f'path,identity\na.jpg,"x\ny"\n\n{bad}\nd.jpg,b\n'
+    (tmp_path / "list.csv").write_text(text, encoding="latin-1")
+    with pytest.raises(FrfwError, match=r"list\.csv cannot be read as a table: .*line 5: "):
+        open_source(tmp_path / "list.csv")
+
+
+def test_lines_longer_than_the_first_one(tmp_path):
+    """pandas takes their first column for the names of the rows."""
+    (tmp_path / "list.csv").write_text("path,identity\na.jpg, x, 1\nb.jpg, y, 2\n")
+    with pytest.raises(FrfwError, match=r"list\.csv .* more columns than the first"):
+        open_source(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "blank"), [("list.parquet", ""), ("list.csv", ""), ("list.csv", " ")]
+)
+def test_a_landmark_that_is_no_number(tmp_path, small_parts, name, blank):
+    table = faces([f"{number}.jpg" for number in range(11)])
+    marks = [str(number) + blank for number in range(11)]
+    marks[8] = "left"
+    table = table.set_column(table.column_names.index("y2"), "y2", [marks])
+    where = "row 9" if name == "list.parquet" else "line 10"
+    with pytest.raises(FrfwError, match=f"{where}: y2 'left' is no number"):
+        open_source(write(tmp_path / name, table))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path;identity\na.jpg;1\n", "only 'path;identity': .* separated by commas"),
+        ("path\tidentity\na.jpg\t1\n", "only .*: columns must be separated by commas"),
+        ("a.jpg,1\nb.jpg,2\n", "only 'a.jpg, 1'. The first line names the columns"),
+        ("Path,identity\na.jpg,1\n", "only 'Path, identity'. Did you mean 'Path'"),
+        ("path,identity,identity\na.jpg,1,2\n", "the column 'identity' 2 times"),
+        ("path, identity, identity\na.jpg,1,2\n", "the column 'identity' 2 times"),
+        ("path,identity,group,group\na.jpg,1,2,3\n", "the column 'group' 2 times"),
+    ],
+)
+def test_first_lines_that_name_no_columns(tmp_path, text, message):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(FrfwError, match=r"list\.csv has " + f".*{message}"):
+        open_source(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize("blanks", [("a ", "a"), (" a", "a"), ("a\t", " a "), ('" a "', "a")])
+def test_blanks_around_a_name_make_no_other_person(tmp_path, blanks):
+    for name in ("list.csv", "list.parquet"):
+        if name == "list.csv":
+            rows = zip(("1.jpg", "2.jpg", "3.jpg"), (*blanks, "b"))
+            text = "\n".join(["path ,identity ", *(",".join(row) for row in rows)])
+            (tmp_path / name).write_text(text)
+        else:
+            people = [value.strip('"') for value in (*blanks, "b")]
+            table = pa.table({"path": ["1.jpg", "2.jpg", "3.jpg"], "identity": people})
+            pq.write_table(table, tmp_path / name)
+        dataset = open_source(tmp_path / name)
+        assert dataset.labels.tolist() == [0, 0, 1]
+        assert dataset.identity_names == ["a", "b"]
+
+
+def test_a_parquet_identity_of_blanks(tmp_path):
+    table = pa.table({"path": ["1.jpg", "2.jpg", "3.jpg"], "identity": ["a", "b", "  "]})
+    pq.write_table(table, tmp_path / "list.parquet")
+    with pytest.raises(FrfwError, match="row 3: identity is empty"):
+        open_source(tmp_path / "list.parquet")

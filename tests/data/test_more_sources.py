@@ -73,7 +73,7 @@ def test_parquet_columns_that_are_no_text(make_folder):
     twice = pa.Table.from_arrays([pa.array(paths)] * 2 + [pa.array(["a", "b"])],
                                  names=["path", "path", "identity"])  # fmt: skip
     pq.write_table(twice, root / "list.parquet")
-    with pytest.raises(FrfwError, match=r"list\.parquet cannot be read as a list of images"):
+    with pytest.raises(FrfwError, match=r"list\.parquet has the column 'path' 2 times"):
         open_source(root / "list.parquet")
 
 
@@ -120,8 +120,8 @@ def test_list_with_landmarks(make_folder):
     ("text", "message"),
     [
         ("file,identity\na,b\n", "no column 'path'"),
-        ("path,identity\na.jpg,1\n../../b.jpg,2\n", "row 2.*leads out"),
-        ("path,identity\na.jpg,\nb.jpg,2\n", "row 1: identity is empty"),
+        ("path,identity\na.jpg,1\n../../b.jpg,2\n", "line 3.*leads out"),
+        ("path,identity\na.jpg,\nb.jpg,2\n", "line 2: identity is empty"),
         ("path,identity\na.jpg,1\n", "lists 1 images"),
         ("", "cannot be read as a table"),
     ],
