@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 
 from frfw.command import run
-from frfw.data import clean_command, commands
+from frfw.data import clean_command, commands, pairs_command
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         commands.add_inspect,
         commands.add_pack,
         commands.add_align,
-        commands.add_pairs,
+        pairs_command.add_pairs,
         clean_command.add_clean,
         commands.add_bench,
     ):

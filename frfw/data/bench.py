@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 import numpy as np
 import torch
 
-from frfw.data.augment import create_augment
+from frfw.data.augment import Augment, create_augment
 from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage, decode
 from frfw.data.decoders import candidates, usable
@@ -34,34 +34,45 @@ def bench(
     Parts run alone, one after another, in this process on one thread. A decoder that is not
     installed, or does not take these images, is left out.
     """
+    return dict(measure(dataset, preset, batch, images, workers))
+
+
+def measure(
+    dataset: Dataset, preset: str, batch: int, images: int, workers: Sequence[int]
+) -> Iterator[tuple[str, float]]:
+    """Yield what `bench` returns, each rate when it is known."""
     order = ShuffledOrder(len(dataset), 0).order(0)
     encoded: list[bytes] = []
-    rates = {"read": _rate(images, lambda: _read(dataset, np.resize(order, images), encoded))}
+    yield "read", _rate(images, lambda: _read(dataset, np.resize(order, images), encoded))
     sample = [data for data in encoded[:4000] if _good(data)]
     if not sample:
         raise FrfwError(f"{dataset.name}: none of {images} images can be read")
     decoded: list[np.ndarray] = []
-    rates["decode"] = _rate(
-        len(sample), lambda: decoded.extend(decode(d, dataset.size) for d in sample)
+    yield (
+        "decode",
+        _rate(len(sample), lambda: decoded.extend(decode(d, dataset.size) for d in sample)),
     )
-    rates |= _decoder_rates(sample[:1000], dataset.size)
+    yield from _decoder_rates(sample[:1000], dataset.size).items()
     augment = create_augment(preset, dataset.size)
     if augment is not None:
-        keys = sample_keys(0, np.zeros(len(decoded), np.int64), np.arange(len(decoded)))
-
-        def change() -> None:
-            plan = augment.plan(keys, dataset.size)
-            for row, image in enumerate(decoded):
-                augment.apply(image, plan, row)
-
-        augment.apply(decoded[0], augment.plan(keys[:64], dataset.size), 0)
-        rates["augment"] = _rate(len(decoded), change)
-    rates["collate"] = _rate(len(decoded), lambda: _collate(decoded, batch))
+        yield "augment", _augment_rate(augment, decoded, dataset.size)
+    yield "collate", _rate(len(decoded), lambda: _collate(decoded, batch))
     if torch.cuda.is_available():
-        rates["host to device"] = _device_rate(decoded, batch)
+        yield "host to device", _device_rate(decoded, batch)
     for count in workers:
-        rates[f"loader, {count} workers"] = _loader_rate(dataset, preset, batch, images, count)
-    return rates
+        yield f"loader, {count} workers", _loader_rate(dataset, preset, batch, images, count)
+
+
+def _augment_rate(augment: Augment, images: list[np.ndarray], size: int) -> float:
+    keys = sample_keys(0, np.zeros(len(images), np.int64), np.arange(len(images)))
+
+    def change() -> None:
+        plan = augment.plan(keys, size)
+        for row, image in enumerate(images):
+            augment.apply(image, plan, row)
+
+    augment.apply(images[0], augment.plan(keys[:64], size), 0)  # the first call is not counted
+    return _rate(len(images), change)
 
 
 def _read(dataset: Dataset, chosen: np.ndarray, into: list[bytes]) -> None:
@@ -139,13 +150,15 @@ def _loader_rate(dataset: Dataset, preset: str, batch: int, images: int, workers
 
 
 def table(rates: dict[str, float]) -> str:
-    """One line a part, the slowest one named."""
-    parts = {name: rate for name, rate in rates.items() if name in _PARTS}
-    slowest = min(parts, key=parts.get)
+    """One line a part, the slowest one named; of a bench that broke off, what it had measured."""
     lines = [f"{name:<28} {rate:>10,.0f} images/s" for name, rate in rates.items()]
+    parts = {name: rate for name, rate in rates.items() if name in _PARTS}
+    if "collate" not in parts:  # the last one that is always measured
+        return "\n".join(lines)
     lines += [f"{_DECODER + name:<28} {reason}" for name, reason in candidates(8)[1].items()]
     if "host to device" not in rates:
         lines.append(f"{'host to device':<28} not measured: no GPU here")
+    slowest = min(parts, key=parts.get)
     together = 1 / sum(1 / rate for rate in parts.values())
     lines.append(f"bottleneck: {slowest}; all parts on one core: {together:,.0f} images/s")
     return "\n".join(lines)

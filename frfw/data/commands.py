@@ -10,11 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from frfw.data.dataset import Dataset
-from frfw.data.layouts import read_layout
-from frfw.data.layouts.detect import LAYOUTS
-from frfw.data.manifest import read_manifest, state_pack
 from frfw.data.pack import pack
-from frfw.data.pair_sets import draw_agedb, write_drawn, write_pair_list
 from frfw.data.record_writer import check_free
 from frfw.data.source import open_source
 from frfw.errors import FrfwError
@@ -84,10 +80,9 @@ def add_inspect(tools: Tools) -> None:
 
 def _inspect(arguments: argparse.Namespace) -> None:
     from frfw.data.survey import survey
-    from frfw.data.survey_report import draw_picture, report_lines
+    from frfw.data.survey_report import check_picture, draw_picture, report_lines
 
-    if not Path(arguments.picture).parent.is_dir():
-        raise FrfwError(f"--picture {arguments.picture}: there is no such folder")
+    check_picture(Path(arguments.picture))
     dataset = open_arguments(arguments)
     total = min(len(dataset), arguments.limit or len(dataset))
     with bar_of(total, "inspect") as bar:
@@ -132,59 +127,13 @@ def _pack(arguments: argparse.Namespace) -> None:
     )
 
 
-def add_pairs(tools: Tools) -> None:
-    tool = tools.add_parser(
-        "pairs",
-        help="make a verification pack",
-        description="From a published layout (lfw, cfp_ff, cfp_fp, agedb_30, calfw, cplfw, csv), "
-        "or drawn by seed with identity-disjoint folds (draw; draw-agedb by age gap).",
-    )
-    tool.add_argument("layout", choices=[*LAYOUTS, "auto", "draw", "draw-agedb"])
-    tool.add_argument("images", metavar="IN", help="folder of the set (csv: the CSV)")
-    tool.add_argument("out", metavar="OUT", help="the .bin to write")
-    tool.add_argument("--protocol", help="pair list, where the layout does not fix it")
-    tool.add_argument("--size", type=whole(1, 4096), default=112, help="side in pixels")
-    tool.add_argument("--pairs", type=whole(2), default=6000, help="draw: pairs in all")
-    tool.add_argument("--folds", type=whole(1), default=10, help="draw: folds")
-    tool.add_argument("--seed", type=whole(0), default=0, help="draw: seed")
-    tool.add_argument(
-        "--gap", type=whole(0), default=30, help="draw-agedb: years between the images"
-    )
-    tool.add_argument("--overwrite", action="store_true", help="replace an existing OUT")
-    tool.add_argument(
-        "--skip-missing", action="store_true", help="leave out pairs whose images are missing"
-    )
-    tool.set_defaults(call=_pairs)
-
-
-def _pairs(arguments: argparse.Namespace) -> None:
-    out, a = Path(arguments.out), arguments
-    if out.suffix != ".bin":
-        raise FrfwError(f"{out}: a verification pack's name ends in .bin")
-    if out.exists() and not a.overwrite:
-        raise FrfwError(f"{out} exists: give another name, or --overwrite")
-    if a.layout == "draw":
-        dataset = open_source({"path": a.images, "size": a.size})
-        count = write_drawn(dataset, out, a.pairs, a.folds, a.seed)
-    else:
-        if a.layout == "draw-agedb":
-            pairs = draw_agedb(a.images, a.pairs, a.gap, a.folds, a.seed)
-        else:
-            pairs = read_layout(a.layout, a.images, a.protocol, a.skip_missing)
-        with bar_of(2 * len(pairs.pairs), pairs.name) as bar:
-            count = write_pair_list(pairs, out, a.size, progress_of(bar))
-    images = Path(a.images)
-    state_pack(out, read_manifest(images if images.is_dir() else images.parent))
-    skipped = "" if a.layout == "draw" else f", {pairs.skipped} left out" * bool(pairs.skipped)
-    print(f"{out}: {count} pairs{skipped}")
-
-
 def add_align(tools: Tools) -> None:
     tool = tools.add_parser("align", help="five-point alignment to the template")
     add_source(tool)
     tool.add_argument("out", metavar="OUT", help="folder to write to, one sub-folder an identity")
-    tool.add_argument("--landmarks", help="file with five points an image (text list or CSV)")
-    tool.add_argument("--detector", help="ONNX file of OpenCV's YuNet, to find the points")
+    points = tool.add_mutually_exclusive_group()  # without either: the columns of a list
+    points.add_argument("--landmarks", help="file with five points an image (text list or CSV)")
+    points.add_argument("--detector", help="ONNX file of OpenCV's YuNet, to find the points")
     tool.add_argument("--size", type=whole(8, 4096), default=112)
     tool.add_argument("--interpolation", default="linear", help="nearest, linear, cubic or area")
     tool.add_argument("--border", default="black", help="black, edge or reflect")
@@ -218,7 +167,12 @@ def add_bench(tools: Tools) -> None:
 
 
 def _bench(arguments: argparse.Namespace) -> None:
-    from frfw.data.bench import bench, table
+    from frfw.data.bench import measure, table
 
-    a = arguments
-    print(table(bench(open_arguments(a), a.augment, a.batch, a.images, a.workers)))
+    a, rates = arguments, {}
+    try:
+        for name, rate in measure(open_arguments(a), a.augment, a.batch, a.images, a.workers):
+            rates[name] = rate
+    finally:  # what was measured is worth showing even where the rest fails
+        if rates:
+            print(table(rates))

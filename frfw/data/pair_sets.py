@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage, decode, encode
 from frfw.data.layouts import PairList
 from frfw.data.layouts.agedb import agedb_images
+from frfw.data.manifest import read_manifest
+from frfw.data.preprocessing import Preprocessing
 from frfw.data.verification_pack import write_pack
 from frfw.errors import FrfwError
 
@@ -55,6 +58,29 @@ def write_pair_list(
         progress(done + 1)
     write_pack(path, images, pairs.same[order].tolist())
     return len(order)
+
+
+def stated_by(pairs: PairList, given: Path) -> Preprocessing | None:
+    """What the manifests say of how the images were cropped; None where nobody says.
+
+    The manifest of an image is the nearest one from its folder up to `given`, the folder or CSV
+    that the user named: crops may lie in a folder of the set's own layout.
+    """
+    top = os.path.abspath(given if given.is_dir() else given.parent)
+    folders = {Path(os.path.abspath(path.parent)) for path in pairs.paths}
+    limit = Path(os.path.commonpath([top, *folders]))
+    found: dict[Path, Preprocessing | None] = {limit: read_manifest(limit)}
+
+    def of(folder: Path) -> Preprocessing | None:
+        if folder not in found:
+            found[folder] = read_manifest(folder) or of(folder.parent)
+        return found[folder]
+
+    first, *others = [of(folder) for folder in sorted(folders)]
+    if any(other != first for other in others):
+        log.warning("%s: its images were cropped in different ways: nothing is stated", pairs.name)
+        return None
+    return first
 
 
 def draw_pairs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from frfw.data.dataset import Dataset
 from frfw.data.decode import BadImage, resize
 from frfw.data.survey import Survey
 from frfw.data.template import ARCFACE
+from frfw.errors import FrfwError
 
 _BINS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf", ".svg")
 
 
 def report_lines(dataset: Dataset, found: Survey) -> list[str]:
@@ -64,6 +67,18 @@ def _histogram(per: np.ndarray) -> list[str]:
 
 def _extra(groups: list[list[int]]) -> int:
     return sum(len(group) - 1 for group in groups)
+
+
+def check_picture(path: Path) -> None:
+    """Refuse a picture that cannot be written, before the set is looked at."""
+    if not path.parent.is_dir():
+        raise FrfwError(f"--picture {path}: there is no such folder")
+    if path.is_dir():
+        raise FrfwError(f"--picture {path} is a folder: give a file, as in {path / 'inspect.png'}")
+    if path.suffix.lower() not in _PICTURES:
+        raise FrfwError(f"--picture {path}: its name should end in {', '.join(_PICTURES)}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise FrfwError(f"--picture {path} cannot be written there: give another place")
 
 
 def draw_picture(dataset: Dataset, found: Survey, path: str | Path) -> None:

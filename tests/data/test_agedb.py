@@ -69,8 +69,9 @@ def test_agedb_protocol_that_is_none(tmp_path):
     path.write_bytes(b"MATLAB 7.3 MAT-file, but not really" * 10)
     with pytest.raises(FrfwError, match=r"x\.mat"):
         read_layout("agedb_30", tmp_path, path)
-    with pytest.raises(FrfwError, match="missing"):
+    with pytest.raises(FrfwError) as missing:
         read_layout("agedb_30", tmp_path, tmp_path / "none.mat")
+    assert str(missing.value) == f"{tmp_path / 'none.mat'} is missing"
 
 
 def test_agedb_names(tmp_path):

@@ -55,10 +55,43 @@ def test_numbers_out_of_range(command, line):
     assert "is no " in done.stderr.splitlines()[-1]
 
 
-def test_a_picture_that_cannot_be_written_is_said_first(make_folder, command, tmp_path):
-    done = command("inspect", make_folder([2, 2]), "--picture", tmp_path / "none" / "x.png")
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        ("none/x.png", "there is no such folder"),
+        ("faces", "is a folder: give a file, as in"),
+        ("x.abc", "its name should end in .png, .jpg, .jpeg,"),
+        ("x", "its name should end in .png"),
+        ("locked/x.png", "cannot be written there"),
+        ("locked.png", "cannot be written there"),
+    ],
+)
+def test_a_picture_that_cannot_be_written_is_said_first(
+    make_folder, command, tmp_path, monkeypatch, picture, message
+):
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked.png").write_bytes(b"")
+    # The tests may run as root, to whom everything is open.
+    monkeypatch.setattr("os.access", lambda path, mode: "locked" not in str(path))
+    done = command("inspect", make_folder([2, 2]), "--picture", tmp_path / picture)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "there is no such folder" in done.stderr
+    assert message in done.stderr
+
+
+def test_a_bench_that_breaks_off_shows_what_it_measured(make_folder, command):
+    root = make_folder([20, 20])
+    for number in range(4):
+        (root / "id000" / f"{number:03d}.jpg").write_bytes(b"broken")
+    done = command("bench", root, "--images", "80", "--batch", "8", "--workers", "0")
+    assert done.returncode == 1
+    assert "bottleneck: " in done.stdout
+    assert "loader, 0 workers" not in done.stdout
+    assert "error: 4 bad images among the 16 seen of faces" in done.stderr
+    for path in root.glob("*/*.jpg"):
+        path.write_bytes(b"broken")
+    done = command("bench", root, "--images", "80", "--batch", "8", "--workers", "0")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["read"]
+    assert "error: faces: none of 80 images can be read" in done.stderr
 
 
 def test_as_a_program(tmp_path):

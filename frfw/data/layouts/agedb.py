@@ -82,6 +82,8 @@ def _mat_pairs(path: Path) -> Iterator[tuple[str, str, bool, int]]:
                 if label not in (1, -1):
                     raise ValueError(f"fold {fold + 1} has the label {label!r}, neither 1 nor -1")
                 yield _text(names[0, column]), _text(names[1, column]), label == 1, fold
+    except FrfwError:
+        raise  # it says already what is wrong
     except (ValueError, TypeError, IndexError, AttributeError) as error:
         raise FrfwError(f"{path} is not AgeDB's protocol as published: {error}") from error
 

@@ -25,7 +25,7 @@ def read_layout(
     Args:
         layout: one of LAYOUTS, or "auto" for a folder or CSV that can be recognised.
         images: the set's folder (for "csv": the CSV, or the folder its paths are relative to).
-        pairs: the protocol file, where the layout does not fix it.
+        pairs: the protocol file, where it is not with the images (cfp: the folder with Protocol).
         skip_missing: leave out pairs whose images are missing.
 
     Raises:
@@ -33,11 +33,11 @@ def read_layout(
     """
     images = Path(images)
     if layout == "auto":
-        layout = _detect(images)
+        layout = _detect(images, pairs)
     if layout == "lfw":
         return read_lfw(images, pairs, skip_missing)
     if layout in ("cfp_ff", "cfp_fp"):
-        return read_cfp(images, layout[-2:], skip_missing)
+        return read_cfp(images, layout[-2:], skip_missing, pairs)
     if layout == "agedb_30":
         return read_agedb(images, pairs, skip_missing)
     if layout in ("calfw", "cplfw"):
@@ -49,10 +49,10 @@ def read_layout(
     )
 
 
-def _detect(path: Path) -> str:
+def _detect(path: Path, pairs: str | Path | None) -> str:
     if path.suffix.lower() == ".csv":
         return "csv"
-    if (path / "Protocol").is_dir():
+    if (Path(pairs or path) / "Protocol").is_dir():
         return "cfp_fp"
     for name in ("calfw", "cplfw"):
         if beside(path, f"pairs_{name.upper()}.txt"):
