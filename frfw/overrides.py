@@ -29,7 +29,7 @@ def refuse_words(arguments: list[str]) -> None:
     """
     for argument in arguments:
         key, _, value = argument.partition("=")
-        if any(part.strip().lower() in _WORDS for part in value.split(",")):
+        if key != "name" and any(part.strip().lower() in _WORDS for part in value.split(",")):
             raise FrfwError(
                 f"{argument}: write {key}=true or {key}=false "
                 f"(if it is a text: {key}=\"'{value}'\")"

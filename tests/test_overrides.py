@@ -74,4 +74,4 @@ def test_words_for_true_and_false_are_refused(argument):
 
 
 def test_other_texts_are_not():
-    refuse_words(["name=nose", "loss=softmax", "x='off'", "--help", "y=", "z=[on,off]"])
+    refuse_words(["name=no", "name=nose", "loss=softmax", "x='off'", "--help", "y=", "z=[on,off]"])

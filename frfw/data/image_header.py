@@ -13,6 +13,7 @@ _PNG = b"\x89PNG"
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}  # their byte order
 _TIFF_SIDES = (256, 257, 322, 323)  # width, height; of a tile: width, height
 _TIFF_TYPES = {3: "H2x", 4: "I"}  # those that sides are stored as
+_PNG_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 
 
 def stated_pixels(data: bytes) -> int | None:
@@ -79,11 +80,10 @@ def damaged_png_chunk(data: bytes) -> str | None:
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 8 + length
-        # Of others, whose type begins with a small letter, decoders take no notice.
-        if (
-            kind[:1].isupper()
-            and zlib.crc32(data[at + 4 : end]).to_bytes(4, "big") != data[end : end + 4]
-        ):
+        # Decoders take no notice of others, whose type begins with a small letter: unless the
+        # letter is what is damaged.
+        other = kind.isalpha() and kind[:1].islower() and kind.upper() not in _PNG_CHUNKS
+        if not other and zlib.crc32(data[at + 4 : end]).to_bytes(4, "big") != data[end : end + 4]:
             return repr(kind.decode("latin-1"))
         if kind == b"IEND":
             return None

@@ -101,6 +101,15 @@ def test_any_flipped_bit_of_a_png_is_found_without_a_word_on_the_terminal(data):
     assert damaged_png_chunk(bytes(png)) is not None
 
 
+@pytest.mark.parametrize("at", range(37, 41))
+@pytest.mark.parametrize("bit", range(8))
+def test_any_flipped_bit_of_a_chunks_type_is_found(at, bit):
+    png = bytearray(written("png", 20, 20))
+    assert png[37:41] == b"IDAT"
+    png[at] ^= 1 << bit
+    assert damaged_png_chunk(bytes(png)) is not None
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "text"])
 def test_decoders_print_nothing(kind, capfd):
     """What OpenCV says has no name of a file, and would be a screenful for each."""
