@@ -1,6 +1,7 @@
 """Shared by all tests: one torch thread and a seed of each test's own, so that results repeat.
 
-FRFW_TEST_SEED=1, 2, ... draws other numbers, to find a test that passes by luck.
+FRFW_TEST_SEED=1, 2, ... draws other numbers, to find a test that passes by luck; the examples of
+hypothesis are then new each time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
+settings.register_profile("repeatable", derandomize=True)
+if "FRFW_TEST_SEED" not in os.environ:
+    settings.load_profile("repeatable")
 torch.manual_seed(0)  # for what test modules draw when they are imported
 
 
