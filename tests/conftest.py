@@ -17,9 +17,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-settings.register_profile("repeatable", derandomize=True)
-if "FRFW_TEST_SEED" not in os.environ:
-    settings.load_profile("repeatable")
+# Other work on the machine is no failure: no deadline.
+settings.register_profile("frfw", deadline=None, derandomize="FRFW_TEST_SEED" not in os.environ)
+settings.load_profile("frfw")
 torch.manual_seed(0)  # for what test modules draw when they are imported
 
 

@@ -8,15 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from frfw.command import run
 from frfw.data.__main__ import main
 from frfw.data.decode import encode
 from frfw.data.recordio import RecordWriter
-
-settings.register_profile("data", deadline=None)  # other work on the machine is no failure
-settings.load_profile("data")
 
 REFERENCE = Path(__file__).resolve().parents[1] / "reference" / "data"
 
