@@ -77,3 +77,14 @@ def command(monkeypatch, capsys):
         return subprocess.CompletedProcess(arguments, status, out, err)
 
     return call
+
+
+@pytest.fixture(scope="module")
+def fuzz_records(tmp_path_factory):
+    root = tmp_path_factory.mktemp("fuzz")
+    with RecordWriter(root, (8, 8)) as writer:
+        for identity in range(3):
+            for value in (10, 90):
+                image = np.full((8, 8, 3), value + identity, np.uint8)
+                writer.add(encode(image), identity)
+    return root, {p.name: p.read_bytes() for p in root.iterdir()}
