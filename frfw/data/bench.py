@@ -144,7 +144,12 @@ def _loader_rate(dataset: Dataset, preset: str, batch: int, images: int, workers
     )
     for _ in range(2):  # starting the workers is not counted
         next(loader)
-    rate = _rate(steps * batch, lambda: [next(loader) for _ in range(steps)])
+
+    def load() -> None:
+        for _ in range(steps):
+            next(loader)  # and dropped: a training does not keep its batches either
+
+    rate = _rate(steps * batch, load)
     loader.close()
     return rate
 

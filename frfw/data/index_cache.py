@@ -22,6 +22,7 @@ from frfw.data.arrow import give_back
 from frfw.data.dataset import Dataset
 from frfw.errors import FrfwError
 
+VERSION = 2  # of what is kept, and of the checks that it has passed
 MIN_IMAGES = 200_000  # below this an index is read faster than anyone notices
 Arrays = dict[str, np.ndarray]
 Pieces = Iterator[tuple[str, np.ndarray]]  # arrays by name; pieces of one name follow one another
@@ -51,7 +52,7 @@ class IndexCache:
         """
         try:
             kept = json.loads((self.folder / "stamp.json").read_text())
-            if kept["files"] != self.stamp():
+            if (kept["version"], kept["files"]) != (VERSION, self.stamp()):
                 return None
             files = {name: self.folder / f"{name}.npy" for name in kept["arrays"]}
             if check and {name: _sum(file) for name, file in files.items()} != kept["arrays"]:
@@ -77,7 +78,8 @@ class IndexCache:
                         stack.callback(files[name].close)
                     files[name].append(piece)
             sums = {name: _sum(temporary / f"{name}.npy") for name in files}
-            (temporary / "stamp.json").write_text(json.dumps({"files": stamp, "arrays": sums}))
+            kept = {"version": VERSION, "files": stamp, "arrays": sums}
+            (temporary / "stamp.json").write_text(json.dumps(kept))
             shutil.rmtree(self.folder, ignore_errors=True)
             os.replace(temporary, self.folder)
         except BaseException as error:  # of the pieces' maker too: it read a damaged file, say

@@ -17,7 +17,7 @@ from frfw.data.index_cache import MIN_IMAGES
 from frfw.data.output import only_writer, refuse_source
 from frfw.data.pack_journal import JOURNAL, VERSION, entry, head, position, whole_entries
 from frfw.data.preprocessing import Preprocessing
-from frfw.data.record_writer import RecordWriter, check_free
+from frfw.data.record_writer import RecordWriter
 from frfw.data.recordio import RecordDataset
 
 
@@ -82,7 +82,6 @@ def _pack(
     quality: int | None,
     progress: Callable[[int], object],
 ) -> PackResult:
-    check_free(folder)
     order = np.argsort(dataset.labels, kind="stable")
     key = json.dumps([VERSION, dataset.fingerprint, size, quality])
     entries = whole_entries(folder, key)

@@ -26,6 +26,8 @@ KINDS = ("auto", *READERS)
 _SOURCE_KEYS = ("path", "kind", "root", "patch", "keep", "exclude", "size")
 _OTHER_KEYS = ("sources", "merge", "sampler", "workers", "prefetch", "timeout", "bad_limit")
 
+NO_PATH = "data.path is not set: give the folder or file of the training images"
+
 
 def open_source(source: str | Path | Mapping[str, Any]) -> Dataset:
     """Open a data set.
@@ -51,7 +53,7 @@ def open_source(source: str | Path | Mapping[str, Any]) -> Dataset:
         dataset: Dataset = _mix(source)
     else:
         if source.get("path") in (None, "", "???"):
-            raise FrfwError("data.path is not set: give the folder or file of the training images")
+            raise FrfwError(NO_PATH)
         dataset = _open(source)
     if source.get("patch"):
         dataset = apply_patch(dataset, source["patch"])
@@ -60,8 +62,10 @@ def open_source(source: str | Path | Mapping[str, Any]) -> Dataset:
 
 def _mix(source: Mapping[str, Any]) -> Dataset:
     parts = []
-    for entry in source["sources"]:
+    for number, entry in enumerate(source["sources"]):
         inner = dict(entry) if isinstance(entry, Mapping) else {"path": entry}
+        if not inner.get("path") and not inner.get("sources"):
+            raise FrfwError(f"data.sources[{number}] has no path: give its folder or file")
         if source.get("size"):
             inner.setdefault("size", source["size"])
         parts.append(open_source(inner))

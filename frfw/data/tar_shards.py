@@ -51,7 +51,7 @@ class TarDataset(IndexedDataset):
         folder = path if path.is_dir() else path.parent
         self.preprocessing = read_manifest(folder) or Preprocessing(size=size or 112)
         self.size = size or self.preprocessing.size
-        links = int(self.arrays.get("links", [0])[0])  # no such array in what older versions kept
+        links = int(self.arrays["links"][0])
         if links:
             self.notes = [
                 f"{links} links in {path} are named as images: passed over, since a link has no "

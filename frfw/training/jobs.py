@@ -92,10 +92,12 @@ def _name(cfg: DictConfig) -> str:
 
 def _resolve(cfg: DictConfig) -> dict[str, Any]:
     if OmegaConf.is_missing(cfg.data, "path"):
+        from frfw.data.source import NO_PATH  # opens image libraries
+
         if not cfg.data.sources:
-            raise FrfwError("data.path is not set: give the folder or file of the training images")
+            raise FrfwError(NO_PATH)
         first = cfg.data.sources[0]
-        cfg.data.path = first if isinstance(first, str) else first.path
+        cfg.data.path = first if isinstance(first, str) else first.get("path")
     resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     return {str(k): v for k, v in resolved.items() if k != "experiment"}
 

@@ -37,6 +37,15 @@ def test_pieces_become_mapped_arrays(cache):
     check(cache.load_or_make(None), mapped=True)  # would fail if it were called
 
 
+def test_what_an_older_version_kept_is_made_anew(cache, monkeypatch):
+    """It had not passed the checks that this version makes."""
+    monkeypatch.setattr("frfw.data.index_cache.VERSION", 1)
+    cache.load_or_make(lambda: iter([("labels", LABELS[::-1].copy()), ("names", NAMES)]))
+    monkeypatch.undo()
+    monkeypatch.setattr("frfw.data.index_cache.MIN_IMAGES", 5)
+    check(cache.load_or_make(pieces), mapped=True)
+
+
 def test_a_small_index_is_not_kept(cache, monkeypatch):
     monkeypatch.setattr("frfw.data.index_cache.MIN_IMAGES", 6)
     check(cache.load_or_make(pieces), mapped=False)

@@ -150,3 +150,9 @@ def test_alignments_disagree_by_what_they_say():
         Preprocessing.from_dict({"meen": 3})
     with pytest.raises(FrfwError, match="rgb or bgr"):
         Preprocessing(channels="hsv")
+
+
+@pytest.mark.parametrize("entry", [{"exclude": "b.txt"}, "", {"path": None}])
+def test_a_source_without_a_path_is_named(make_folder, entry):
+    with pytest.raises(FrfwError, match=r"data.sources\[1\] has no path: give its folder or file"):
+        open_source({"sources": [str(make_folder([2, 2])), entry]})
