@@ -18,11 +18,13 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads are read from /proc")
 
 _RANK = """
-    import atexit, json, os, runpy, sys
+    import atexit, contextlib, json, os, runpy, sys
 
     def threads():  # registered first, so called last
-        tasks = os.listdir("/proc/self/task")
-        names = [open(f"/proc/self/task/{task}/comm").read().strip() for task in tasks]
+        names = []
+        for task in os.listdir("/proc/self/task"):
+            with contextlib.suppress(OSError):  # a thread may end just now
+                names.append(open(f"/proc/self/task/{task}/comm").read().strip())
         print("THREADS " + json.dumps(names))
 
     atexit.register(threads)
