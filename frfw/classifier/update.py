@@ -127,8 +127,13 @@ class SampledRows:
         self.rows = gradient.indices()[0]
         small = nn.Parameter(self.weight.detach()[self.rows])
         small.grad = gradient.values()
+        group = _group_of(self.optimizer, self.weight)
         self._replace(self.weight, small)
         state = self.optimizer.state.get(self.weight, {})
+        # The fused kernel would leave new memory as it came where a first step is skipped.
+        if not state and isinstance(self.optimizer, torch.optim.SGD) and group["momentum"]:
+            state["momentum_buffer"] = torch.zeros_like(self.weight, requires_grad=False)
+            self.optimizer.state[self.weight] = state
         if state:
             self.optimizer.state[small] = {
                 key: value[self.rows] if self._is_wide(value) else value

@@ -52,9 +52,25 @@ def create_optimizer(
     kind = torch.optim.SGD if name == "sgd" else torch.optim.AdamW
     placed = [{**g, "lr": lr * g.get("lr_factor", 1.0)} for g in groups]
     try:
-        return kind(placed, lr=lr, fused=True, **options)
+        optimizer = kind(placed, lr=lr, fused=True, **options)
     except TypeError as error:
         raise FrfwError(f"optimizer: {error}") from error
+    if name == "sgd":
+        _start_momentum(optimizer)
+    return optimizer
+
+
+def _start_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Start at zero. torch's fused SGD takes memory as it comes and leaves it so on a skipped step.
+
+    A first step that is skipped is usual in fp16, whose loss scale starts too high. (With zeros the
+    first step is the same: mu 0 + g = g, as there is no dampening.)
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(
+                parameter, requires_grad=False
+            )
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

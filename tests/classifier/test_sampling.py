@@ -161,6 +161,27 @@ def test_rows_that_were_not_sampled_do_not_move(kind):
     assert optimizer.param_groups[0]["params"][0] is head.weight
 
 
+def test_a_first_step_that_is_skipped_leaves_no_momentum():
+    torch.use_deterministic_algorithms(True)  # new memory then holds NaN, as it may on a GPU
+    try:
+        head = frfw.create_classifier(
+            "arcface", 8, 50, "tiled", parallel="sampled", sample_rate=0.5
+        )
+        optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, fused=True)
+        head.attach(optimizer)
+        before = head.weight.detach().clone()
+        for skipped in (1.0, 0.0):
+            optimizer.zero_grad()
+            head(torch.randn(4, 8), torch.arange(4)).loss.backward()
+            optimizer.found_inf = torch.tensor(skipped)
+            optimizer.step()
+            assert torch.equal(head.weight, before) == bool(skipped)
+        assert head.weight.isfinite().all()
+        assert optimizer.state[head.weight]["momentum_buffer"].isfinite().all()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_evaluation_uses_every_class():
     head = sampled_head(0.1)
     full = frfw.create_classifier("arcface", 8, 300, "tiled")
