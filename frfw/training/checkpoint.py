@@ -115,8 +115,9 @@ def load(path: Path) -> Checkpoint:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an exception's message, or its type."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """Return the first line of an exception's message without colours, or its type."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", str(error))
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 def step_of(path: Path) -> int:

@@ -121,7 +121,11 @@ def load_optimizer(parts: Parts, content: State, path: Path) -> None:
     shards: dict[str, Tensor] = {}
     for name, parameter in head.named_parameters():
         stored = content["optimizer"]["head"].get(name, {"values": {}, "wide": []})
-        state: State = dict(stored["values"])
+        # On the parameter's device, also what is no larger than a number: fused kernels read it.
+        state: State = {
+            key: value.to(parameter.device) if isinstance(value, Tensor) else value
+            for key, value in stored["values"].items()
+        }
         for key in stored["wide"]:
             if key in state:  # written by a replicated head: this rank's rows of it
                 state[key] = held_part(head, state[key]).to(parameter.device).clone()
