@@ -58,7 +58,8 @@ class CenterLoss(nn.Module):
         x, labels = gather(x, group)[0], gather(labels, group)[0]
         # Over the batch's own classes only: work does not grow with the number of classes.
         present, place = labels.unique(return_inverse=True)
-        difference = self.centers[labels] - x
-        summed = difference.new_zeros(len(present), x.shape[1]).index_add_(0, place, difference)
-        count = torch.bincount(place, minlength=len(present)).to(x.dtype)
-        self.centers[present] -= self.alpha * summed / (1 + count)[:, None]
+        # A product, not index_add_: that adds in any order on a GPU, and the ranks would drift.
+        member = place == torch.arange(len(present), device=place.device)[:, None]
+        member = member.to(self.centers.dtype)
+        summed = member @ (self.centers[labels] - x)
+        self.centers[present] -= self.alpha * summed / (1 + member.sum(1))[:, None]

@@ -45,7 +45,7 @@ def gather(x: Tensor, group: Group = None) -> tuple[Tensor, slice]:
     count = torch.tensor([len(x)], device=x.device)
     counts = [torch.empty_like(count) for _ in range(ranks)]
     dist.all_gather(counts, count, group=group)
-    sizes = [int(c) for c in counts]
+    sizes = torch.cat(counts).tolist()
     padded = x.new_zeros((max(sizes), *x.shape[1:]))
     padded[: len(x)] = x
     parts = [torch.empty_like(padded) for _ in range(ranks)]

@@ -20,11 +20,14 @@ from frfw.losses import in_threes, mine_offline, read_triplets, write_triplets
 from frfw.losses.triplets import GIVEN, MINING
 from frfw.training import batchnorm
 from frfw.training.batches import Phase, loader_options
-from frfw.training.distributed import from_all, from_main
+from frfw.training.distributed import Ranks, from_all, from_main
 
 if TYPE_CHECKING:
     from frfw.training.build import Parts
     from frfw.training.trainer import Trainer
+
+
+_PIECE = 1 << 16  # embeddings that a rank tells the others at a time
 
 
 class TripletOrder(ShuffledOrder):
@@ -179,7 +182,14 @@ def embed_training_set(parts: Parts) -> Tensor:
         mine = _embed(parts, share)
     finally:
         network.train(training)
-    return torch.cat([torch.from_numpy(part) for part in from_all(ranks, mine.numpy())])
+    return _gather(ranks, mine, -(-len(parts.dataset) // ranks.world))
+
+
+def _gather(ranks: Ranks, mine: Tensor, most: int) -> Tensor:
+    """Every rank's rows in rank order, in pieces: NCCL takes objects through the GPU's memory."""
+    pieces = [from_all(ranks, mine[at : at + _PIECE].numpy()) for at in range(0, most, _PIECE)]
+    return torch.cat([torch.from_numpy(piece[rank]) for rank in range(ranks.world)
+                      for piece in pieces])  # fmt: skip
 
 
 @torch.inference_mode()
