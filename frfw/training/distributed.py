@@ -85,6 +85,11 @@ def join(device_name: str, timeout_s: float) -> Ranks:
     if not under_torchrun() or int(os.environ["WORLD_SIZE"]) == 1:
         return Ranks(device=_prepare(choose_device(device_name)))
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    if device_name.startswith("cuda:"):
+        raise FrfwError(
+            f"trainer.device={device_name} would put all {os.environ['WORLD_SIZE']} processes on "
+            "one GPU: set trainer.device=cuda, and choose GPUs with CUDA_VISIBLE_DEVICES"
+        )
     device = _prepare(choose_device(device_name, local_rank))
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     import_unbound(FUNCTIONAL)
@@ -117,9 +122,13 @@ def leave(ranks: Ranks | None = None) -> None:
 
 
 def from_main(ranks: Ranks, value: Any) -> Any:
-    """Return rank 0's `value` (any picklable object) on every rank."""
+    """Return rank 0's `value` (any picklable object) on every rank.
+
+    Rank 0 may have taken long to make it; the others wait while it lives.
+    """
     if ranks.world == 1:
         return value
+    barrier(ranks)
     box = [value if ranks.is_main else None]
     dist.broadcast_object_list(box, src=0, device=_object_device(ranks))
     return box[0]

@@ -32,5 +32,4 @@ class WeightAverage:
     @torch.no_grad()
     def take_buffers(self, module: nn.Module) -> None:
         """Take over `module`'s batch-norm statistics as they are."""
-        for mine, theirs in zip(self.module.buffers(), module.buffers()):
-            mine.copy_(theirs)
+        torch._foreach_copy_(list(self.module.buffers()), list(module.buffers()))

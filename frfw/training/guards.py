@@ -20,14 +20,17 @@ class StepGuard:
     """
 
     def __init__(self, modules: Iterable[nn.Module], device: torch.device) -> None:
-        self._buffers = [b for m in modules for b in m.buffers()]
-        self._before: list[Tensor] = []
+        # A network has hundreds of small buffers: by type, so that each of these is one call.
+        self._buffers: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in (b for m in modules for b in m.buffers()):
+            self._buffers.setdefault(buffer.dtype, []).append(buffer)
+        self._before: dict[torch.dtype, Tensor] = {}
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         self.streak = torch.zeros((), dtype=torch.int64, device=device)
 
     def begin(self) -> None:
         """Remember the buffers before a step's forward."""
-        self._before = [b.clone() for b in self._buffers]
+        self._before = {dtype: _flat(buffers) for dtype, buffers in self._buffers.items()}
 
     @torch.no_grad()
     def end(self, found_inf: Tensor) -> None:
@@ -40,8 +43,14 @@ class StepGuard:
     @torch.no_grad()
     def put_back(self, where: Tensor) -> None:
         """Undo what the buffers went through since `begin`, where the bool scalar is true."""
-        for buffer, before in zip(self._buffers, self._before):
-            buffer.copy_(torch.where(where, before, buffer))
+        for dtype, before in self._before.items():
+            buffers = self._buffers[dtype]
+            kept = torch.where(where, before, _flat(buffers)).split([b.numel() for b in buffers])
+            torch._foreach_copy_(buffers, [part.view_as(b) for part, b in zip(kept, buffers)])
+
+
+def _flat(buffers: list[Tensor]) -> Tensor:
+    return torch.cat([b.reshape(-1) for b in buffers])
 
 
 def global_norm(

@@ -18,6 +18,7 @@ from frfw.errors import FrfwError
 from frfw.training import distributed
 from frfw.training.forward_signals import ForwardSignals
 from frfw.training.stragglers import KillStragglers
+from frfw.values import flag
 
 Result = dict[str, Any]
 # Until a worker that heeds no signal is killed. Workers get to save before: see ForwardSignals.
@@ -65,6 +66,7 @@ def work(config: dict[str, Any], run_dir: str, overrides: list[str]) -> Result:
     from frfw.training.trainer import Trainer
 
     _limit_threads(config)
+    _choose_kernels(flag(config["trainer"]["deterministic"], "trainer.deterministic"))
     ranks = distributed.join(config["trainer"]["device"], config["trainer"]["timeout_s"])
     try:
         # Ranks that composed their own config (torchrun) take rank 0's, time stamps included.
@@ -95,6 +97,20 @@ def _limit_threads(config: dict[str, Any]) -> None:
         threads = max(1, (os.cpu_count() or 1) // processes)
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def _choose_kernels(deterministic: bool) -> None:
+    """Only kernels that repeat, or any; said anew for each run, as a sweep has several.
+
+    Where an operation has none that repeats, torch warns and takes what there is.
+    """
+    import torch
+
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a check, not a result
+    torch.backends.cudnn.deterministic = deterministic
 
 
 @record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -55,6 +56,13 @@ class Schedule:
                 f"schedule.name={name}: there is no such schedule.{nearest(name, SHAPES)} "
                 f"Choices: {', '.join(SHAPES)}"
             )
+        own = list(inspect.signature(SHAPES[name]).parameters)[1:]
+        for key in shape:
+            if key not in own:
+                raise FrfwError(
+                    f"schedule.{key} is no parameter of schedule {name} "
+                    f"({', '.join(own) or 'it has none'}): choose it with schedule={name}"
+                )
         if not 0 <= warmup_steps < max(steps, 1):
             raise FrfwError(
                 f"schedule: {warmup_steps} warm-up steps do not fit in a run of {steps} steps; "

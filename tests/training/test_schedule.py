@@ -39,6 +39,13 @@ def test_step_multiplies_at_milestones():
     assert [round(schedule.factor(k), 6) for k in (4, 5, 7, 8)] == [1.0, 0.1, 0.1, 0.01]
 
 
+def test_parameters_of_another_shape_are_refused():
+    with pytest.raises(FrfwError, match=r"schedule.power is no parameter .* schedule=constant"):
+        Schedule("constant", 10, power=2)
+    with pytest.raises(FrfwError, match="milestones, gamma"):
+        Schedule("step", 10, floor=0.1)
+
+
 def test_unknown_name_has_the_nearest():
     with pytest.raises(FrfwError, match="Did you mean 'cosine'"):
         Schedule("cosin", 10)
