@@ -89,7 +89,9 @@ class BackwardPass:
         if not self.wanted:
             return
         # In half precision small numbers are lost: the largest factor is put back afterwards.
-        unit = row.abs().max().clamp_min(torch.finfo(row.dtype).tiny) if rounds else 1.0
+        unit: float | Tensor = 1.0
+        if rounds and len(row):
+            unit = row.abs().max().clamp_min(torch.finfo(row.dtype).tiny)
         factor = row * (self.share / unit) if rounds or self.share != 1.0 else row
         x = sweep.products.operand(sweep.x * factor)
         low, high = (edge * sweep.centres for edge in (tile.start, tile.stop))

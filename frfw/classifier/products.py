@@ -34,14 +34,18 @@ class Products:
             return value
         if self.precision == "tf32":
             return _round_mantissa(value, 13)
-        half = value.to(_HALF[self.precision])
-        return half if self.native else half.float()
+        if not self.native:
+            return value.to(_HALF[self.precision]).float()
+        # Rows of whole 16 bytes, without which the matrix units are not used fully.
+        columns = value.shape[1]
+        room = columns + -columns % 8
+        half = value.new_empty(len(value), room, dtype=_HALF[self.precision])[:, :columns]
+        return half.copy_(value)
 
     def mm(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
         """a (n, k) times b (k, m), both made by `operand`, in float32 (float64 for those)."""
         if a.dtype in (torch.bfloat16, torch.float16):
-            result = torch.mm(a, b, out_dtype=torch.float32)
-            return result if out is None else out.copy_(result)
+            return torch.mm(a, b, out_dtype=torch.float32, out=out)
         with _tf32() if self.precision == "tf32" and self.native else contextlib.nullcontext():
             return torch.mm(a, b) if out is None else torch.mm(a, b, out=out)
 

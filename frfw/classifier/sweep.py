@@ -51,6 +51,7 @@ class TileSweep:
             x.is_cuda,
             head.settings.memory_budget,
             head.kernels.compiled,
+            self.x.shape[1],
         )
         self.plan = plan
         self.tiling = Tiling(plan, self.classes, self.local, everywhere=not self.spread)

@@ -20,6 +20,7 @@ _CPU_CLASSES_COMPILED = 16384
 _CPU_TILE = 1 << 22  # elements of a tile at most, so that memory does not grow with the batch
 # On a GPU a tile must be large enough to fill the device; it is worked on as one block.
 _GPU_TILE = 1 << 25
+_GPU_WEIGHTS = 1 << 26  # numbers of a tile's weights at most, which half precision copies
 _FEWEST_CLASSES = 64
 
 
@@ -47,6 +48,7 @@ def plan_tiles(
     cuda: bool,
     budget: int | None,
     compiled: bool = False,
+    dim: int = 512,
 ) -> TilePlan:
     """Choose tile sizes within a memory budget.
 
@@ -59,16 +61,18 @@ def plan_tiles(
             tiles have their usual size (a few MB). A tile has at least 64 classes, whatever the
             budget.
         compiled: the tiles are worked on by compiled loops.
+        dim: width of the embeddings; on a GPU a small batch's tile is bounded by its weights.
     """
     budget = DEFAULT_BUDGET if budget is None else budget
     batch = max(1, batch)
     on_cpu = _CPU_CLASSES_COMPILED if compiled else _CPU_CLASSES
-    wide = _GPU_TILE // batch if cuda else min(on_cpu, _CPU_TILE // batch)
+    on_gpu = min(_GPU_TILE // batch, _GPU_WEIGHTS // dim)
+    wide = on_gpu if cuda else min(on_cpu, _CPU_TILE // batch)
     wide = max(_FEWEST_CLASSES, wide // sub_centers)
     per_class = tile_bytes(batch, 1, sub_centers, itemsize)
     if budget:
         wide = max(_FEWEST_CLASSES, min(wide, budget // per_class))
-    wide = min(wide, classes)
+    wide = min(wide - wide % _FEWEST_CLASSES, classes)  # matrix units want rows that are aligned
     kept = batch * classes * sub_centers * itemsize
     keep = kept + per_class * wide <= budget
     rows = batch if cuda else max(1, min(batch, _CPU_BLOCK // (wide * sub_centers)))

@@ -40,7 +40,7 @@ def head_bytes(
     """
     rows, taking_part = classes * sub_centers, (sampled or classes) * sub_centers
     plan = plan_tiles(
-        batch, taking_part // sub_centers, sub_centers, 4, cuda, memory_budget, compiled
+        batch, taking_part // sub_centers, sub_centers, 4, cuda, memory_budget, compiled, dim
     )
     tile = plan.classes * sub_centers
     kept = batch * taking_part if plan.keep else batch * tile

@@ -153,7 +153,7 @@ def _setting(job: Job, network: Network, parallel: str, fused: bool) -> Setting:
         compiled=True,
     )
     plan = plan_tiles(
-        rows, sampled or classes, job.sub_centers, 4, job.cuda, job.memory_budget, True
+        rows, sampled or classes, job.sub_centers, 4, job.cuda, job.memory_budget, True, job.dim
     )
     parts = {
         "backbone weights": 4 * network.parameters,

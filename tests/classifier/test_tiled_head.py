@@ -345,3 +345,12 @@ def test_fused_update_leaves_the_weight_where_a_batch_is_not_finite():
         after = optimizer.state[head.weight]["momentum_buffer"]
         assert not bad or torch.equal(after, momentum)
         assert bool(torch.isfinite(head.weight).all() and torch.isfinite(after).all())
+
+
+@pytest.mark.parametrize("batch", [1, 64, 96, 1000, 4096])
+@pytest.mark.parametrize("dim", [64, 512, 2048])
+def test_tiles_of_a_gpu_are_aligned_and_bounded(batch, dim):
+    plan = plan_tiles(batch, 10**6, 1, 4, True, 0, dim=dim)
+    assert plan.classes % 64 == 0
+    assert plan.classes * batch <= 1 << 25
+    assert plan.classes * dim <= 1 << 26
