@@ -13,7 +13,7 @@ _MOMENTUM = {"sgd": 1, "adamw": 2}  # numbers kept for a weight
 
 def _job(cfg: Any) -> Any:
     from frfw.planning.settings import PRECISIONS, Job
-    from frfw.values import rate, whole
+    from frfw.values import number, rate, whole
 
     memory = (_bytes(cfg, "device_memory") or 0) - (_bytes(cfg, "reserve") or 0)
     if memory <= 0:
@@ -22,7 +22,7 @@ def _job(cfg: Any) -> Any:
             "(a number without a unit is bytes: write 80GB)"
         )
     optimizer = _choice(cfg.optimizer.name, "optimizer.name", _MOMENTUM)
-    plain = optimizer == "sgd" and not cfg.optimizer.momentum
+    plain = optimizer == "sgd" and not number(cfg.optimizer.momentum, "optimizer.momentum", 0)
     return Job(
         classes=whole(cfg.classes, "classes", 1),
         dim=whole(cfg.backbone.embedding_dim, "backbone.embedding_dim", 1),
@@ -82,7 +82,8 @@ def main(cfg: Any) -> None:
         least = min(found, key=lambda s: s.total)
         print(
             f"Nothing fits. The smallest is {least.name} with {least.total / 1e9:.2f} GB: use "
-            "more devices, a smaller global_batch_size or a smaller sample_rate."
+            "more devices, a smaller global_batch_size or a smaller sample_rate"
+            + (", or optimizer=sgd." if job.momentum == 2 else ".")
         )
         return
     print(f"Cheapest that fits: {best.name}\n")

@@ -148,7 +148,7 @@ class MakeBelieveGpu(TorchFunctionMode):
                 is_bf16_supported=lambda *_, **__: True,
                 is_current_stream_capturing=lambda: False,
             ),
-            mock.patch.object(torch.accelerator, "current_stream", lambda device=None: idle),
+            mock.patch.object(torch.accelerator, "current_stream", return_value=idle),
             mock.patch.object(torch, "Generator", _Generator),
             mock.patch.object(Tensor, "pin_memory", lambda tensor, device=None: tensor),
         ]

@@ -36,6 +36,9 @@ class BackwardPass:
         if self.update is not None:  # a batch that is not finite must not move the weight
             self.finite = torch.isfinite(of_cosine.sum() + of_lse.sum() + sweep.x.sum())
         self.wanted = self.head.weight.requires_grad
+        self.of_bias: Tensor | None = None
+        if sweep.linear and self.head.bias.requires_grad:
+            self.of_bias = sweep.x.new_empty(sweep.classes)
 
     def run(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return gradients of x (this process's rows), weight and bias (None: not wanted)."""
@@ -71,12 +74,10 @@ class BackwardPass:
     def _begin(self) -> None:
         sweep, share = self.sweep, self.share
         self.of_x = self.of_target[:, None] * sweep.target_weight
-        self.of_weight = self.of_bias = None
+        self.of_weight = None
         if self.wanted and self.update is None:
             rows = sweep.classes * sweep.centres
             self.of_weight = sweep.x.new_empty(rows, sweep.x.shape[1])
-        if self.wanted and sweep.linear:
-            self.of_bias = sweep.x.new_empty(sweep.classes)
         if self.wanted:  # what each sample says of its own centre
             pull = self.of_target * share if share != 1.0 else self.of_target
             self.pull = sweep.x * pull[:, None]
@@ -86,6 +87,10 @@ class BackwardPass:
         factors, row, weight, operand, inverse = self._factors(tile)
         g = sweep.products.operand(factors)
         self.of_x.addcmul_(sweep.products.mm(g, operand), row)
+        if self.of_bias is not None:
+            bias = torch.mv(factors.T, row[:, 0])
+            bias.index_add_(0, tile.targets, self.of_target[tile.samples])
+            self.of_bias[tile.start : tile.stop] = bias * self.share
         if not self.wanted:
             return
         # In half precision small numbers are lost: the largest factor is put back afterwards.
@@ -102,10 +107,6 @@ class BackwardPass:
         self._add_targets(tile, gradient)
         if inverse is not None:
             self.head.kernels.remove_radial(gradient, weight, inverse)
-        if self.of_bias is not None:
-            bias = torch.mv(factors.T, row[:, 0])
-            bias.index_add_(0, tile.targets, self.of_target[tile.samples])
-            self.of_bias[tile.start : tile.stop] = bias * self.share
         if self.update is not None:
             held = self.head.weight
             self.update.apply(held, low, high, gradient, sweep.active, self.finite)

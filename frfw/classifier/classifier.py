@@ -90,6 +90,10 @@ class Classifier(nn.Module):
         self.register_state_dict_post_hook(_flatten_keys)
         self.register_load_state_dict_pre_hook(_nest_keys)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, or what is loaded, belongs to no optimizer: it wants an `attach` of its own."""
+        return {**self.__dict__, "fused": None, "sampled": None}
+
     @property
     def needs_whole_batch(self) -> bool:
         """Whether a state or the weighting must see the whole global batch in one call."""
@@ -106,6 +110,11 @@ class Classifier(nn.Module):
         Raises:
             FrfwError: shapes, dtypes, labels or embeddings that cannot be, on every process.
         """
+        if torch.compiler.is_compiling():
+            return _uncompiled(self, embeddings, labels)
+        return self._outside_autocast(embeddings, labels)
+
+    def _outside_autocast(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         device = self.weight.device.type
         if not torch.is_autocast_enabled(device):  # switching it off takes a while
             return self._forward(embeddings, labels)
@@ -131,8 +140,8 @@ class Classifier(nn.Module):
             samples = self._survey(softmax, samples)
         target, threshold = self.formula.target(samples), self.formula.threshold(samples).detach()
         per_sample, p = softmax.loss(target, threshold, self.formula.scale(samples))
-        self._observe_probability(p, sizes)
         extra: dict[str, Any] = softmax.statistics(target, threshold) if self.statistics else {}
+        self._observe_probability(p, sizes)  # after the figures of the state that made this loss
         loss = self._weigh(per_sample, sizes)
         regulariser = self.formula.regulariser(samples)
         if regulariser is not None:  # a term of its own: focal and OHEM weigh the classification
@@ -164,6 +173,8 @@ class Classifier(nn.Module):
         """
         if self.sampler is None or not self.training:
             return None
+        if self.sampled is not None:
+            self.sampled.recover()
         drawn = self.sampler(
             labels,
             *self.class_range,
@@ -302,6 +313,11 @@ class Classifier(nn.Module):
     def extra_repr(self) -> str:
         start, stop = self.class_range
         return f"dim={self.dim}, classes={self.classes}, held={start}..{stop - 1}"
+
+
+# In a compiled model the head stays as it is: it compiles its own loops, and a compiler that knows
+# better than `precision` would undo the rounding.
+_uncompiled = torch._disable_dynamo(Classifier._outside_autocast)
 
 
 def _flatten_keys(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:

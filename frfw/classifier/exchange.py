@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -24,6 +26,16 @@ class Exchange:
         self.group = group
         self.world = dist.get_world_size(group) if active else 1
         self.rank = dist.get_rank(group) if active else 0
+
+    def __deepcopy__(self, _: Any) -> Exchange:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A group cannot be stored: what is loaded is of the default group, or alone."""
+        return {}
+
+    def __setstate__(self, _: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]
 
     def stack(self, value: Tensor) -> Tensor:
         """Gather tensors of one shape: (...) -> (world, ...)."""

@@ -60,13 +60,14 @@ class ClassSampler:
         """Choose among classes [start, stop) for the (B,) labels of the global batch."""
         numbers = torch.arange(start, stop, device=labels.device)
         drawn = uniform(numbers, self.seed, step)
-        chosen = drawn < self.rate
-        chosen.index_fill_(0, drawn.argmin(), True)  # a process always has something to compute
         # Without a mask, whose number of entries Python would have to wait for.
         here = (labels >= start) & (labels < stop)
         samples = torch.zeros_like(numbers)
         positive = samples.index_add_(0, torch.where(here, labels - start, 0), here.long()) > 0
-        classes = (chosen | positive).nonzero()[:, 0]  # the one wait for the device
+        chosen = (drawn < self.rate) | positive
+        lowest = drawn.argmin(0, keepdim=True)  # a process always has something to compute
+        chosen.index_copy_(0, lowest, chosen[lowest] | ~chosen.any())
+        classes = chosen.nonzero()[:, 0]  # the one wait for the device
         offsets = torch.arange(centres, device=labels.device)
         rows = (classes[:, None] * centres + offsets).flatten()
         weights = None

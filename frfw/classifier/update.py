@@ -105,14 +105,29 @@ class SampledRows:
         self.rows: Tensor | None = None
         self.stand_in: nn.Parameter | None = None
         self._hooks = (
-            optimizer.register_step_pre_hook(lambda _, own, named: self._narrow(*own[1:], **named)),
-            optimizer.register_step_post_hook(lambda *_: self._widen()),
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
         )
 
     def detach(self) -> None:
         """Leave the optimizer alone from now on."""
         for hook in self._hooks:
             hook.remove()
+
+    def recover(self) -> None:
+        """Put the weight back into the optimizer where its last step failed and did not."""
+        small, self.stand_in = self.stand_in, None
+        if small is not None:
+            self._replace(small, self.weight)
+            self.optimizer.state.pop(small, None)
+            self.weight.grad = None  # of that step
+
+    def _before_step(self, _: Any, own: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self.recover()
+        self._narrow(*own[1:], **named)
+
+    def _after_step(self, *_: object) -> None:
+        self._widen()
 
     def _narrow(self, closure: object = None, **_: object) -> None:
         if closure is not None:

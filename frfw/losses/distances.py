@@ -13,7 +13,7 @@ _MOST = 1 << 26  # numbers that the backward pass on a GPU may write down at a t
 
 
 def _between(a: Tensor, b: Tensor, p: float) -> Tensor:
-    """torch.cdist; on a GPU its backward pass needs A x B x D numbers, so that a is cut up there."""
+    """torch.cdist. Its backward pass on a GPU needs A x B x D numbers, so `a` is cut up there."""
     wanted = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
     if not (a.is_cuda and wanted):
         return torch.cdist(a, b, p, _EXACT)

@@ -29,7 +29,7 @@ class Job:
         cuda: GPU or CPU.
 
     Raises:
-        FrfwError: fewer classes or samples than devices.
+        FrfwError: fewer classes than devices, or a batch that does not divide over them.
     """
 
     classes: int
@@ -47,10 +47,11 @@ class Job:
     def __post_init__(self) -> None:
         if self.devices > self.classes:
             raise FrfwError(f"devices={self.devices} for classes={self.classes}: use fewer devices")
-        if self.batch < self.devices:
+        if self.batch % self.devices:
+            below = self.batch // self.devices * self.devices or self.devices
             raise FrfwError(
-                f"global_batch_size={self.batch} leaves some of devices={self.devices} without a "
-                "sample: make it larger"
+                f"global_batch_size={self.batch} does not divide over devices={self.devices}: take "
+                f"{below} or {below + self.devices}"
             )
 
 
@@ -113,8 +114,8 @@ def left_out(job: Job) -> dict[str, list[str]]:
 
 def refusal(job: Job, parallel: str, fused: bool) -> str | None:
     """Why training refuses a way to run the job; None where it does not."""
-    if fused and job.momentum != 1:
-        return "the fused update is SGD"
+    if fused and job.momentum == 2:
+        return "the fused update is SGD (optimizer=sgd)"
     if fused and job.precision == "fp16":
         return "the fused update excludes the loss scaling of precision=fp16"
     if fused and parallel == "replicated" and job.devices > 1:

@@ -32,4 +32,6 @@ class WeightAverage:
     @torch.no_grad()
     def take_buffers(self, module: nn.Module) -> None:
         """Take over `module`'s batch-norm statistics as they are."""
-        torch._foreach_copy_(list(self.module.buffers()), list(module.buffers()))
+        buffers = list(self.module.buffers())
+        if buffers:
+            torch._foreach_copy_(buffers, list(module.buffers()))

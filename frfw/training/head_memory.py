@@ -26,19 +26,26 @@ def check(config: Config, dim: int, classes: int, ranks: Ranks) -> None:
     for rank, left in enumerate(from_all(ranks, free)):
         if left is not None and need > left:
             where = f"rank {rank}, " if ranks.world > 1 else ""
+            fused = ", classifier.fused_update=true"
+            ways = fused if config["optimizer"]["name"] == "sgd" else " or optimizer=sgd"
             raise FrfwError(
                 f"the head of {classes} classes needs {need / 2**30:.1f} GiB for weight, gradient "
-                f"and momentum, {left / 2**30:.1f} GiB are free on {where}{ranks.device}: see "
-                "python -m frfw.plan, classifier.parallel=sharded, classifier.fused_update=true"
+                f"and optimizer, {left / 2**30:.1f} GiB are free on {where}{ranks.device}: see "
+                f"python -m frfw.plan, classifier.parallel=sharded{ways}"
             )
 
 
 def head_bytes(config: Config, dim: int, classes: int, world: int) -> int:
-    """Bytes of one rank's weight, gradient (none with the fused update) and optimizer state."""
-    held = classes if config["classifier"]["parallel"] == "replicated" else -(-classes // world)
+    """Bytes of one rank's weight, gradient (none with the fused update) and optimizer state.
+
+    Of sampled classes only their share has a gradient.
+    """
+    how, optimizer = config["classifier"], config["optimizer"]
+    held = classes if how["parallel"] == "replicated" else -(-classes // world)
     weight = held * config["loss"].get("sub_centers", 1) * dim * 4
-    states = 2 if config["optimizer"]["name"] == "adamw" else 1
-    return weight * (1 + states + (0 if config["classifier"]["fused_update"] else 1))
+    states = 2 if optimizer["name"] == "adamw" else int(bool(optimizer["momentum"]))
+    share = how["sample_rate"] if how["parallel"] == "sampled" else 1
+    return int(weight * (1 + states + (0 if how["fused_update"] else share)))
 
 
 def free_bytes(device: torch.device) -> int | None:

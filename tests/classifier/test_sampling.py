@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 import frfw
 from frfw.classifier.sampling import ClassSampler, joined, uniform
@@ -158,6 +162,83 @@ def test_rows_that_were_not_sampled_do_not_move(kind):
             if value.shape == head.weight.shape and key in state:
                 assert torch.equal(value[still], state[key][still])
     assert head.state_dict()["sample_step"].item() == 4
+    assert optimizer.param_groups[0]["params"][0] is head.weight
+
+
+@pytest.mark.parametrize("options", [{}, {"memory_budget": 0}, {"memory_budget": 20_000}])
+@pytest.mark.parametrize("sampling", ["corrected", "partial_fc"])
+def test_gradients_are_those_of_the_weighed_sum(sampling, options):
+    check_sampled_gradients(sampling, {"compile": False, **options})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"memory_budget": 0}])
+def test_gradients_of_compiled_loops(options):
+    check_sampled_gradients("corrected", {"compile": True, **options})
+
+
+def check_sampled_gradients(sampling, options):
+    """Against softmax over the drawn classes by autograd, in float64."""
+    head = frfw.create_classifier(
+        "cosface", 8, 300, "tiled", s=8.0, m=0.2, parallel="sampled", sample_rate=0.25,
+        sampling=sampling, **options,
+    ).double()  # fmt: skip
+    head.attach(torch.optim.SGD(head.parameters()))
+    x = torch.randn(6, 8, dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([3, 3, 100, 299, 7, 8])
+    out = head(x, y)
+    out.loss.backward()
+    rows = head.weight.grad.coalesce().indices()[0]
+    assert 20 < len(rows) < 200
+    x_, w_ = (t.detach().clone().requires_grad_() for t in (x, head.weight))
+    logits = 8 * F.normalize(x_) @ F.normalize(w_[rows]).T
+    own = torch.searchsorted(rows, y)
+    logits = logits - 8 * 0.2 * F.one_hot(own, len(rows))
+    if sampling == "corrected":  # a drawn class stands for four; those of the batch for themselves
+        logits = logits + torch.where(torch.isin(rows, y), 0.0, math.log(4))
+    loss = F.cross_entropy(logits, own)
+    loss.backward()
+    torch.testing.assert_close(out.loss, loss)
+    torch.testing.assert_close(x.grad, x_.grad)
+    torch.testing.assert_close(head.weight.grad.to_dense(), w_.grad)
+
+
+def test_the_lowest_number_is_drawn_only_where_there_is_nothing_else():
+    sampler = ClassSampler(1e-9, 1, True)
+    step = torch.tensor(0)
+    some = sampler(torch.tensor([5]), 0, 50, 1, step, torch.float64)
+    assert some.classes.tolist() == [5]
+    none = sampler(torch.tensor([5]), 50, 100, 1, step, torch.float64)
+    assert len(none.classes) == 1
+
+
+def test_an_attached_head_can_be_copied_and_stored(tmp_path):
+    head = sampled_head()
+    head.attach(torch.optim.SGD(head.parameters()))
+    torch.save(head, tmp_path / "head.pt")
+    stored = torch.load(tmp_path / "head.pt", weights_only=False)
+    for other in (copy.deepcopy(head), stored):
+        torch.testing.assert_close(other.weight, head.weight)
+        with pytest.raises(FrfwError, match="attach"):
+            other(torch.randn(6, 8), torch.arange(6))
+
+
+def test_a_step_that_failed_leaves_nothing_behind():
+    head = sampled_head()
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9)
+    head.attach(optimizer)
+    for rate in ("none", 0.1):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        head(torch.randn(6, 8), torch.arange(6)).loss.backward()
+        if rate == "none":
+            with pytest.raises(TypeError):
+                optimizer.step()
+        else:
+            before = head.weight.detach().clone()
+            optimizer.step()
+            assert not torch.equal(before, head.weight)
+    assert len(optimizer.state) == 1
     assert optimizer.param_groups[0]["params"][0] is head.weight
 
 

@@ -6,8 +6,10 @@ import functools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 import frfw
 from frfw.classifier import tiles
@@ -187,17 +189,108 @@ def test_memory_that_is_not_there_is_not_taken_for_a_kernel_that_cannot_be_compi
     assert head.kernels.compiled
 
 
-@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+PRECISIONS = {"tf32": (2**-11, 5e-3), "fp16": (2**-11, 5e-3), "bf16": (2**-8, 4e-2)}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_low_precision_products_are_near_float64(precision):
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(32, 64, generator=generator), torch.arange(32)
     exact = frfw.create_classifier("curricular", 64, 300).double()
     head = frfw.create_classifier("curricular", 64, 300, "tiled", precision=precision)
     expected, found = gradients(exact, x.double(), y), gradients(head, x, y)
-    bound = {"tf32": 5e-3, "fp16": 5e-3, "bf16": 4e-2}[precision]
+    bound = PRECISIONS[precision][1]
     assert (found[0].loss - expected[0].loss).abs() / expected[0].loss < bound / 10
     for a, b in zip(found[1:], expected[1:]):
         assert (a - b).norm() / b.norm() < bound
+
+
+@pytest.mark.parametrize("weight", [1.0, 1e-9])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_low_precision_has_the_digits_of_its_format(precision, weight):
+    """No fewer and no more; also of a small loss, whose factors are beyond the range of fp16.
+
+    A cosine is wrong by up to twice the unit roundoff u, and so an exponential by s times that.
+    (A loss whose N jumps where a negative becomes a hard one may be off by such a jump.)
+    """
+    exact = frfw.create_classifier("arcface", 64, 300).double()
+    head = frfw.create_classifier("arcface", 64, 300, "tiled", precision=precision)
+    y = torch.arange(32)
+    own = F.normalize(exact.weight.detach().float()[y])
+    x = 0.6 * own + 0.8 * F.normalize(torch.randn(32, 64))  # so that the negatives weigh too
+    weights = torch.full((32,), weight)
+    expected = gradients(exact, x.double(), y, weights.double())
+    found = gradients(head, x, y, weights)
+    u, s = PRECISIONS[precision][0], 64
+    for a, b in zip(found[1:], expected[1:]):
+        assert u / 2 < (a - b).norm() / b.norm() < s * u
+
+
+@pytest.mark.parametrize("budget", [0, 20_000, None])
+def test_gradient_through_the_scale(budget):
+    """SphereFace's s = |x|, of each sample its own."""
+    x, y = torch.randn(12, 8, dtype=torch.float64) * 5, torch.arange(12)
+    dense = frfw.create_classifier("sphereface", 8, 300, s=None).double()
+    tiled = frfw.create_classifier(
+        "sphereface", 8, 300, "tiled", memory_budget=budget, s=None
+    ).double()
+    for a, b in zip(gradients(tiled, x, y)[1:], gradients(dense, x, y)[1:]):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+    along = (gradients(dense, x, y)[1] * x).sum(1)
+    assert (along.abs() > 1e-3).all()  # which a fixed scale does not give
+
+
+@pytest.mark.parametrize("mode", ["dense", "tiled"])
+def test_bias_of_a_frozen_linear_head(mode):
+    x, y = torch.randn(5, 8), torch.arange(5)
+    free, frozen = (frfw.create_classifier("linear_softmax", 8, 20, mode) for _ in range(2))
+    frozen.weight.requires_grad_(False)
+    gradients(free, x, y)
+    gradients(frozen, x, y)
+    assert frozen.weight.grad is None
+    torch.testing.assert_close(frozen.bias.grad, free.bias.grad)
+
+
+def test_figures_are_those_of_the_state_that_made_the_loss():
+    x, y = torch.randn(16, 8), torch.arange(16)
+    found = []
+    for mode in ("dense", "tiled"):
+        head = frfw.create_classifier("curricular", 8, 60, mode, statistic="p", rate=1.0, s=4.0)
+        head.statistics = True
+        found.append(head(x, y).modulation["mean"])
+    torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [{"parallel": "sampled", "sample_rate": 0.3}, {"precision": "bf16"}]
+)
+def test_within_a_compiled_model(options):
+    """It stays as it is there: its rounding is wanted, and its rows are chosen anew each step."""
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+            self.head = frfw.create_classifier("curricular", 8, 200, "tiled", **options)
+
+        def forward(self, x, y):
+            return self.head(self.layer(x), y).loss
+
+    losses = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model = Model()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model.head.attach(optimizer)
+        call = torch.compile(model) if compiled else model
+        for _ in range(3):
+            loss = call(torch.randn(6, 8), torch.arange(6))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+    torch.testing.assert_close(losses[3:], losses[:3])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -69,6 +69,38 @@ def test_settings_share_the_classes():
     assert not any(s.fused for s in settings(replace(JOB, momentum=2), NETWORK))
 
 
+def test_parts_of_a_setting():
+    found = by_name(replace(JOB, momentum=2))
+    for setting in found.values():
+        assert setting.bytes["backbone weights"] == 4 * NETWORK.parameters
+        assert setting.bytes["backbone gradient"] == 4 * NETWORK.parameters
+        assert setting.bytes["backbone optimizer"] == 8 * NETWORK.parameters
+        assert setting.bytes["activations"] == 2 * NETWORK.activations * 128  # bf16, a device's
+    # Embeddings and their gradients, of the own batch or of all.
+    row = 4 * 512
+    assert found["replicated"].bytes["head embeddings"] == 5 * row * 128
+    assert found["sharded"].bytes["head embeddings"] == 5 * row * 512
+    full = by_name(replace(JOB, precision="fp32"))["sharded"]
+    assert full.bytes["activations"] == 4 * NETWORK.activations * 128
+    # Exchanged: embeddings there and gradients back, or the gradient of the whole head.
+    assert found["sharded"].sent == 2 * row * 512
+    assert found["replicated"].sent == 2 * row * JOB.classes
+
+
+def test_products_of_sampled_classes():
+    found = by_name(JOB)
+    share = found["sampled"].flops / found["sharded"].flops
+    assert 0.1 <= share < 0.101
+    assert found["sharded"].flops == 3 * 2 * 512 * 512 * JOB.classes / 4
+    assert by_name(replace(JOB, memory_budget=0))["sharded"].flops == found["sharded"].flops * 4 / 3
+
+
+def test_the_fused_update_is_offered_without_momentum_too():
+    found = by_name(replace(JOB, devices=1, momentum=0))
+    assert found["replicated + fused update"].bytes["head optimizer"] == 0
+    assert found["replicated + fused update"].bytes["head gradient"] == 0
+
+
 def test_cheapest_that_fits():
     found = settings(JOB, NETWORK)
     assert cheapest(found).name == "sharded"
@@ -85,7 +117,8 @@ def test_cheapest_that_fits():
     ("change", "message"),
     [
         ({"devices": 8, "classes": 5}, "use fewer devices"),
-        ({"batch": 2}, "global_batch_size=2 leaves some of devices=4 without a sample"),
+        ({"batch": 2}, "global_batch_size=2 does not divide over devices=4: take 4 or 8"),
+        ({"batch": 510}, "global_batch_size=510 does not divide over devices=4: take 508 or 512"),
     ],
 )
 def test_jobs_that_cannot_be(change, message):
@@ -140,6 +173,7 @@ def test_command_prints_the_cheapest():
         (["classes=1.5"], "classes=1.5: give a whole number from 1 on"),
         (["classes=null"], "classes=None: give a whole number from 1 on"),
         (["global_batch_size=0"], "global_batch_size=0: give a whole number from 1 on"),
+        (["optimizer.momentum=abc"], "optimizer.momentum=abc: give a number from 0 on"),
         (["sample_rate=half"], "sample_rate=half: give a rate above 0 and up to 1"),
         (["precision=fp8"], "precision=fp8: there is no such choice. Did you mean 'fp32'?"),
         (["memory_budget=some"], "memory_budget: 'some' is not an amount of memory"),

@@ -41,7 +41,9 @@ def dirty_memory():
 
 
 @pytest.mark.usefixtures("dirty_memory")
-@pytest.mark.parametrize("name, options", [("sgd", {"momentum": 0.9}), ("sgd", {}), ("adamw", {})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("sgd", {"momentum": 0.9}), ("sgd", {}), ("adamw", {})]
+)
 def test_a_step_with_found_inf_changes_nothing(name, options):
     module = net()
     optimizer = create_optimizer(name, decay_groups(module, 0.1), 0.1, **options)

@@ -137,11 +137,15 @@ def test_bytes_of_a_head():
     from frfw.training.head_memory import head_bytes
 
     config = {
-        "classifier": {"parallel": "sharded", "fused_update": False},
+        "classifier": {"parallel": "sharded", "fused_update": False, "sample_rate": 1.0},
         "loss": {"sub_centers": 3},
         "optimizer": {"name": "adamw"},
     }
     assert head_bytes(config, 512, 101, world=2) == 51 * 3 * 512 * 4 * 4
-    config["classifier"] = {"parallel": "replicated", "fused_update": True}
-    config["optimizer"]["name"] = "sgd"
+    config["classifier"] |= {"parallel": "sampled", "sample_rate": 0.5}
+    assert head_bytes(config, 512, 101, world=2) == 51 * 3 * 512 * 4 * 3.5
+    config["classifier"] = {"parallel": "replicated", "fused_update": True, "sample_rate": 1.0}
+    config["optimizer"] = {"name": "sgd", "momentum": 0.9}
     assert head_bytes(config, 512, 101, world=2) == 101 * 3 * 512 * 4 * 2
+    config["optimizer"]["momentum"] = 0
+    assert head_bytes(config, 512, 101, world=2) == 101 * 3 * 512 * 4
