@@ -6,8 +6,10 @@
     python scripts/bench_classifier.py device               on a GPU: heads of a million classes,
                                                             the most that fit, whole trainings
     --device D      of `device`: cuda or cpu (default: cuda where there is one)
-    --classes N, --batches N [N ...], --size PIXELS, --rounds N
+    --classes N [N ...], --batches N [N ...], --size PIXELS, --rounds N
                     of `device`: 1000000, 1024 4096, 112, 15
+    --minutes M     of `device`: after so many none of its measurements is begun (20); each is in
+                    FILE as soon as it is made
     --out FILE      figures as JSON; what is in it already and not asked for is kept
     --threads N     torch threads (default: 2)
     --clock cpu     seconds of processor time instead of elapsed time. With --threads 1 this is
@@ -47,13 +49,15 @@ class Bench:
         out = options.out
         self.found: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
 
-    def start(self, case: str, arguments: list[Any], threads: int) -> subprocess.Popen[str]:
+    def start(
+        self, case: str, arguments: list[Any], threads: int, errors: int | None = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
         environment |= {"OMP_NUM_THREADS": str(threads), "GLOO_SOCKET_IFNAME": "lo"}
         command = [sys.executable, "-W", "ignore", str(HERE / "classifier_cases.py")]
         command += [str(threads), case, json.dumps(arguments)]
         return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
         )
 
     def finish(self, process: subprocess.Popen[str]) -> Any:
@@ -65,6 +69,17 @@ class Bench:
 
     def run(self, case: str, *arguments: Any) -> Any:
         return self.finish(self.start(case, list(arguments), self.threads))
+
+    def follow(self, name: str, case: str, arguments: list[Any]) -> None:
+        """Run a case that tells its figures as it gets them, and keep each at once."""
+        process = self.start(case, arguments, self.threads, errors=None)
+        told = False
+        for line in process.stdout:
+            if line.startswith("RESULT "):
+                self.keep(name, json.loads(line[7:]))
+                told = True
+        if process.wait() or not told:
+            raise SystemExit(f"error: {case} ended early; what it had measured is in {self.out}")
 
     def keep(self, name: str, figures: Any) -> None:
         self.found[name] = {"figures": figures, "threads": self.threads, "clock": self.clock}
@@ -163,7 +178,8 @@ def measure_plan(bench: Bench) -> None:
 
 def measure_device(bench: Bench) -> None:
     o = bench.options
-    bench.keep("device", bench.run("device", o.device, o.classes, o.batches, o.size, o.rounds))
+    arguments = [o.device, o.classes, o.batches, o.size, o.rounds, o.minutes]
+    bench.follow("device", "device", arguments)
 
 
 def show(found: dict[str, Any]) -> None:
@@ -283,10 +299,11 @@ def main() -> None:
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     cuda = torch.cuda.is_available()
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda" if cuda else "cpu")
-    parser.add_argument("--classes", type=_positive, default=1_000_000)
+    parser.add_argument("--classes", type=_positive, nargs="+", default=[1_000_000])
     parser.add_argument("--batches", type=_positive, nargs="+", default=[1024, 4096])
     parser.add_argument("--size", type=_positive, default=112)
     parser.add_argument("--rounds", type=_positive, default=15)
+    parser.add_argument("--minutes", type=float, default=20.0)
     options = parser.parse_args()
     if options.device == "cuda" and not cuda:
         raise SystemExit("error: --device cuda: there is no GPU here")

@@ -9,7 +9,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -288,4 +288,6 @@ if __name__ == "__main__":
     CASES["device"] = device_case
     threads, case, arguments = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
     torch.set_num_threads(threads)
-    print("RESULT " + json.dumps(CASES[case](*arguments)))
+    found = CASES[case](*arguments)
+    for figures in found if isinstance(found, Iterator) else [found]:
+        print("RESULT " + json.dumps(figures), flush=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,8 +48,9 @@ def make_head(kind: str, classes: int, device: str) -> tuple[Callable, nn.Parame
 
 
 def head_case(device: str, kind: str, classes: int, batch: int, rounds: int) -> dict[str, Any]:
-    """Seconds of every round and peak bytes of a head's step; {"full": true} if it does not fit."""
-    try:
+    """Seconds of every round and peak bytes of a head's step, or why there are none."""
+
+    def measure() -> dict[str, Any]:
         head, weight = make_head(kind, classes, device)
         x = torch.randn(batch, DIM, device=device, requires_grad=True)
         y = torch.randint(classes, (batch,), device=device)
@@ -58,19 +60,39 @@ def head_case(device: str, kind: str, classes: int, batch: int, rounds: int) -> 
             out = head(x, y)
             getattr(out, "loss", out).backward()
 
-        return {"seconds": timed(step, rounds, device), "peak": peak_of(step, device)}
-    except torch.OutOfMemoryError:
-        return {"full": True}
+        return figures_of(step, rounds, device, head)
+
+    return attempt(measure)
+
+
+def attempt(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What it measures; {"full": true} where memory ends, {"failed": why} for anything else."""
+    try:
+        return measure()
+    except Exception as error:
+        told = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        full = isinstance(error, torch.OutOfMemoryError) or any(
+            words in str(error).lower() for words in ("out of memory", "alloc_failed")
+        )
+        return {"full": True} if full else {"failed": f"{type(error).__name__}: {told}"}
+
+
+def figures_of(step: Callable[[], None], rounds: int, device: str, head: Any) -> dict[str, Any]:
+    """Seconds and peak bytes of a step, and whether plain operations had to do the work."""
+    found = {"seconds": timed(step, rounds, device), "peak": peak_of(step, device)}
+    kernels = getattr(head, "kernels", None)
+    return {**found, "plain": kernels is not None and not kernels.compiled}
 
 
 def training_case(
     device: str, backbone: str, size: int, classes: int, batch: int, rounds: int
 ) -> dict[str, Any]:
     """The same of a whole training step in bf16: backbone, tiled head, SGD."""
-    try:
+
+    def measure() -> dict[str, Any]:
         network = frfw.create_backbone(backbone, embedding_dim=DIM, input_size=size)
         network = network.to(device, memory_format=torch.channels_last)
-        head, _ = make_head("tiled", classes, device)
+        head: Any = make_head("tiled", classes, device)[0]
         parameters = [*network.parameters(), *head.parameters()]
         optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9, fused=True)
         images = torch.randn(batch, 3, size, size, device=device)
@@ -84,9 +106,9 @@ def training_case(
             head(x, y).loss.backward()
             optimizer.step()
 
-        return {"seconds": timed(step, rounds, device), "peak": peak_of(step, device)}
-    except torch.OutOfMemoryError:
-        return {"full": True}
+        return figures_of(step, rounds, device, head)
+
+    return attempt(measure)
 
 
 def timed(step: Callable[[], None], rounds: int, device: str) -> list[float]:
@@ -120,44 +142,66 @@ def wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def device_case(device: str, classes: int, batches: list[int], size: int, rounds: int) -> dict:
-    """Everything in one process: heads by kind and batch, the most classes, whole trainings."""
-    found: dict[str, Any] = {"device": device_name(device), "heads": {}, "trainings": {}}
-    found["most classes"] = {}
-    for batch in batches:
-        for kind in KINDS:
-            figures = head_case(device, kind, classes, batch, rounds)
-            found["heads"][f"{kind} | {classes:,} | {batch:,}"] = figures
-            release(device)
-    if device == "cuda":  # a CPU would swap, not refuse
-        for kind in ("tiled, least memory", "tiled, fused update", "dense"):
-            found["most classes"][kind] = most_classes(
-                lambda count, kind=kind: fits(device, kind, count, batches[0]), classes
-            )
+def device_case(
+    device: str, classes: list[int], batches: list[int], size: int, rounds: int, minutes: float
+) -> Iterator[dict[str, Any]]:
+    """Everything in one process: heads, whole trainings, the most classes that fit.
+
+    Yields all that was measured after each measurement, since the time on a GPU may end; after
+    `minutes` none is begun.
+    """
+    end = time.monotonic() + 60 * minutes
+    found: dict[str, Any] = {"device": f"{device_name(device)}, torch {torch.__version__}"}
+    found |= {"heads": {}, "trainings": {}, "most classes": {}, "left out": 0}
+    cases: list[tuple[str, str, Callable[[], Any]]] = []
+    for count in classes:
+        for batch in batches:
+            for kind in KINDS:
+                case = partial(head_case, device, kind, count, batch, rounds)
+                cases.append(("heads", f"{kind} | {count:,} | {batch:,}", case))
     for backbone in ("iresnet50", "mobilefacenet"):
         for batch in batches:
-            figures = training_case(device, backbone, size, classes, batch, rounds)
-            found["trainings"][f"{backbone} | {batch:,}"] = {**figures, "batch": batch}
-            release(device)
-    return found
+            case = partial(training_case, device, backbone, size, max(classes), batch, rounds)
+            cases.append(("trainings", f"{backbone} | {batch:,}", case))
+    if device == "cuda":  # a CPU would swap, not refuse
+        for kind in ("tiled, least memory", "tiled, fused update", "dense"):
+            fitting = partial(fits, device, kind, batches[0], end)
+            cases.append(("most classes", kind, partial(most_classes, fitting, max(classes))))
+    for where, name, case in cases:
+        if time.monotonic() > end:
+            found["left out"] += 1
+            continue
+        found[where][name] = case()
+        release(device)
+        yield found
+    yield found
 
 
-def fits(device: str, kind: str, classes: int, batch: int) -> bool:
-    """Whether a head of so many classes does a step on the device."""
-    full = head_case(device, kind, classes, batch, 1).get("full", False)
-    release(device)
-    return not full
+def fits(device: str, kind: str, batch: int, end: float, classes: int) -> bool | None:
+    """Whether a head of so many classes does a step on the device; None: no time to see."""
+    if time.monotonic() > end:
+        return None
+    return "seconds" in head_case(device, kind, classes, batch, 1)
 
 
-def most_classes(fitting: Callable[[int], bool], start: int) -> int:
-    """The most classes that fit, to an eighth of them: doubled until they do not, then halved."""
+def most_classes(fitting: Callable[[int], bool | None], start: int) -> dict[str, int]:
+    """The most classes that fit, to an eighth of them: doubled until they do not, then halved.
+
+    Returns:
+        `fit`, and `full` that do not (0: not found in the time that there was).
+    """
     low, high = 0, start
-    while fitting(high):
+    while verdict := fitting(high):
         low, high = high, 2 * high
+    if verdict is None:
+        return {"fit": low, "full": 0}
     for _ in range(3):
         middle = (low + high) // 2
-        low, high = (middle, high) if fitting(middle) else (low, middle)
-    return low
+        verdict = fitting(middle)
+        if verdict is None:
+            break
+        low, high = (middle, high) if verdict else (low, middle)
+    return {"fit": low, "full": high}
 
 
 def release(device: str) -> None:
@@ -182,10 +226,14 @@ def show_device(figures: dict[str, Any]) -> None:
     print()
     _header("backbone", *columns, "images/s")
     for name, value in figures["trainings"].items():
-        speed = "" if value.get("full") else f"{value['batch'] / spread(value['seconds'])[0]:.0f}"
+        batch = int(name.rsplit("| ", 1)[1].replace(",", ""))
+        speed = f"{batch / spread(value['seconds'])[0]:.0f}" if "seconds" in value else ""
         print(f"| {name} | {_time(value)} | {speed} |")
     for kind, count in figures["most classes"].items():
-        print(f"\nmost classes, {kind}: {count:,}")
+        full = f"; {count['full']:,} do not" if count["full"] else "; more was not tried"
+        print(f"\n{kind}: {count['fit']:,} classes fit{full}")
+    if figures["left out"]:
+        print(f"\n{figures['left out']} measurements were left out: the time was over")
 
 
 def _header(*columns: str) -> None:
@@ -193,7 +241,8 @@ def _header(*columns: str) -> None:
 
 
 def _time(value: dict[str, Any]) -> str:
-    if value.get("full"):
-        return "does not fit | "
+    if "seconds" not in value:
+        return f"{value.get('failed', 'does not fit')} | "
     middle, low, high = (1e3 * v for v in spread(value["seconds"]))
-    return f"{middle:.1f} ({low:.1f} to {high:.1f}) | {value['peak'] / 1e6:.0f}"
+    plain = " (not compiled)" if value["plain"] else ""
+    return f"{middle:.1f} ({low:.1f} to {high:.1f}){plain} | {value['peak'] / 1e6:.0f}"

@@ -85,7 +85,7 @@ def _product(func: Any, a: Tensor, b: Tensor, *dtype: torch.dtype, **named: Any)
     """A matrix product as a GPU does it: halves with float32 results, tf32 where it is on."""
     if a.dtype in (torch.float16, torch.bfloat16) and func._overloadname.startswith("dtype"):
         a, b = a.float(), b.float()
-    elif a.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32:
+    elif a.dtype == torch.float32 and torch.backends.cuda.matmul.fp32_precision == "tf32":
         a, b = _tf32(a), _tf32(b)
     return torch.mm(a, b, **named)
 

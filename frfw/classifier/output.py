@@ -21,7 +21,7 @@ class HeadOutput:
         correct: (B,) bool, cos_target > max_negative_cos: right without the margin.
         correct_margin: (B,) bool, T > max N: right with the margin.
         modulation: `mean`, `min` and `max` (scalars) of dN/dcos over the hard negatives; 1 where
-            no negative is hard.
+            no negative is hard. Of the samples computed here: of a sharded head, the global batch.
 
     The last five are None unless `classifier.statistics` is set; they are detached tensors on the
     embeddings' device, and computing them waits for nothing. With sampled negatives they speak of

@@ -59,10 +59,13 @@ def _round_mantissa(value: Tensor, dropped: int) -> Tensor:
 
 @contextlib.contextmanager
 def _tf32():
+    # The newer of PyTorch's two settings, where it is: the older one refuses to be read beside it.
     settings = torch.backends.cuda.matmul
-    before = settings.allow_tf32
-    settings.allow_tf32 = True
+    newer = hasattr(settings, "fp32_precision")
+    name, wanted = ("fp32_precision", "tf32") if newer else ("allow_tf32", True)
+    before = getattr(settings, name)
+    setattr(settings, name, wanted)
     try:
         yield
     finally:
-        settings.allow_tf32 = before
+        setattr(settings, name, before)

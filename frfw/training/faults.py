@@ -45,8 +45,11 @@ class FaultHandler:
         self._back_at = (-1, 0)  # step of the last rollback, how often in a row
 
     def remember(self, step: int, micro_batches: list[Any], found_inf: Tensor) -> None:
-        """Keep a step's sample ids until the next time that the counters are read."""
-        self._recent.append((step, [b.indices for b in micro_batches], found_inf))
+        """Keep a step's sample ids until the next time that the counters are read.
+
+        Copies: they are views of a batch's memory, pinned on a GPU, which they would keep.
+        """
+        self._recent.append((step, [b.indices.clone() for b in micro_batches], found_inf))
         self.rolled_back = False
 
     def check(self, logging: bool) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -18,8 +19,32 @@ def test_most_classes(monkeypatch, most):
     from classifier_device import most_classes
 
     found = most_classes(lambda count: count <= most, 1000)
-    assert found <= most
-    assert most - found <= max(most, 1000) / 8
+    assert found["fit"] <= most < found["full"]
+    assert found["full"] - found["fit"] <= max(most, 1000) / 8
+
+
+def test_most_classes_in_the_time_that_there_is(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    from classifier_device import most_classes
+
+    def until(calls):
+        left = iter(range(calls))
+        return lambda count: count <= 5000 if next(left, None) is not None else None
+
+    assert most_classes(until(2), 1000) == {"fit": 2000, "full": 0}
+    assert most_classes(until(4), 1000) == {"fit": 4000, "full": 8000}
+
+
+def test_what_went_wrong_is_told_apart(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    from classifier_device import attempt
+
+    def fail(error):
+        raise error
+
+    assert attempt(lambda: fail(torch.OutOfMemoryError("CUDA out of memory"))) == {"full": True}
+    assert attempt(lambda: fail(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"))) == {"full": True}
+    assert attempt(lambda: fail(TypeError("a\nb"))) == {"failed": "TypeError: a"}
 
 
 @pytest.mark.slow

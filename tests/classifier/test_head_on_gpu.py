@@ -104,6 +104,18 @@ def test_sampled_rows_of_adam():
         torch.testing.assert_close(b, a, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("how", ["none", "ieee", "tf32"])
+def test_how_others_multiply_is_left_alone(how):
+    settings = torch.backends.cuda.matmul
+    before, settings.fp32_precision = settings.fp32_precision, how
+    try:
+        train("arcface", True, {"precision": "tf32"})
+        assert settings.fp32_precision == how
+    finally:
+        settings.fp32_precision = before
+    assert settings.allow_tf32 is False
+
+
 def test_a_bad_label_is_named():
     head = frfw.create_classifier("arcface", DIM, CLASSES, "tiled")
     with MakeBelieveGpu(), pytest.raises(FrfwError, match="label 300 at position 1"):
