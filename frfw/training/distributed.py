@@ -85,10 +85,11 @@ def join(device_name: str, timeout_s: float) -> Ranks:
     if not under_torchrun() or int(os.environ["WORLD_SIZE"]) == 1:
         return Ranks(device=_prepare(choose_device(device_name)))
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    if device_name.startswith("cuda:"):
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+    if device_name.startswith("cuda:") and here > 1:
         raise FrfwError(
-            f"trainer.device={device_name} would put all {os.environ['WORLD_SIZE']} processes on "
-            "one GPU: set trainer.device=cuda, and choose GPUs with CUDA_VISIBLE_DEVICES"
+            f"trainer.device={device_name} would put all {here} processes of this machine on one "
+            "GPU: set trainer.device=cuda, and choose GPUs with CUDA_VISIBLE_DEVICES"
         )
     device = _prepare(choose_device(device_name, local_rank))
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+_SMALL = 1 << 16  # numbers of a buffer that goes together with others
 
 
 class StepGuard:
@@ -20,17 +23,20 @@ class StepGuard:
     """
 
     def __init__(self, modules: Iterable[nn.Module], device: torch.device) -> None:
-        # A network has hundreds of small buffers: by type, so that each of these is one call.
-        self._buffers: dict[torch.dtype, list[Tensor]] = {}
+        # A network has hundreds of small buffers: those of a type together, so that a GPU is not
+        # kept waiting for hundreds of calls. A large one (centres) would be copied for nothing.
+        together: dict[Any, list[Tensor]] = {}
         for buffer in (b for m in modules for b in m.buffers()):
-            self._buffers.setdefault(buffer.dtype, []).append(buffer)
-        self._before: dict[torch.dtype, Tensor] = {}
+            key = buffer.dtype if buffer.numel() <= _SMALL else id(buffer)
+            together.setdefault(key, []).append(buffer)
+        self._buffers = list(together.values())
+        self._before: list[Tensor] = []
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)
         self.streak = torch.zeros((), dtype=torch.int64, device=device)
 
     def begin(self) -> None:
         """Remember the buffers before a step's forward."""
-        self._before = {dtype: _flat(buffers) for dtype, buffers in self._buffers.items()}
+        self._before = [_flat(buffers) for buffers in self._buffers]
 
     @torch.no_grad()
     def end(self, found_inf: Tensor) -> None:
@@ -43,13 +49,14 @@ class StepGuard:
     @torch.no_grad()
     def put_back(self, where: Tensor) -> None:
         """Undo what the buffers went through since `begin`, where the bool scalar is true."""
-        for dtype, before in self._before.items():
-            buffers = self._buffers[dtype]
-            kept = torch.where(where, before, _flat(buffers)).split([b.numel() for b in buffers])
+        for buffers, before in zip(self._buffers, self._before):
+            now = _flat(buffers) if len(buffers) > 1 else buffers[0].reshape(-1)
+            kept = torch.where(where, before, now).split([b.numel() for b in buffers])
             torch._foreach_copy_(buffers, [part.view_as(b) for part, b in zip(kept, buffers)])
 
 
 def _flat(buffers: list[Tensor]) -> Tensor:
+    """One (n,) copy."""
     return torch.cat([b.reshape(-1) for b in buffers])
 
 

@@ -83,6 +83,27 @@ def test_guard_puts_buffers_back_and_counts():
     assert (int(guard.skipped), int(guard.streak)) == (2, 2)
 
 
+def test_guard_puts_buffers_of_all_types_and_sizes_back():
+    module = nn.Module()
+    for name, value in {
+        "a": torch.randn(3, 4),
+        "large": torch.randn(300, 400).T,
+        "count": torch.tensor(3),
+        "b": torch.randn(()),
+        "wide": torch.randn(2, dtype=torch.float64),
+    }.items():
+        module.register_buffer(name, value)
+    guard = StepGuard([module], torch.device("cpu"))
+    before = {name: value.clone() for name, value in module.named_buffers()}
+    for bad in (1.0, 0.0):
+        guard.begin()
+        for value in module.buffers():
+            value.add_(7)
+        guard.end(torch.tensor(bad))
+        for name, value in module.named_buffers():
+            assert torch.equal(value, before[name] if bad else before[name] + 7)
+
+
 def test_a_loss_or_a_gradient_that_is_not_finite_is_found():
     good, bad = torch.ones(3), torch.tensor([1.0, float("inf")])
     one, nan = torch.tensor(1.0), torch.tensor(float("nan"))

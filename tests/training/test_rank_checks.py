@@ -4,7 +4,7 @@ from torch import nn
 
 from frfw.errors import FrfwError
 from frfw.training import rank_checks
-from frfw.training.distributed import Ranks, choose_device
+from frfw.training.distributed import Ranks, choose_device, join
 
 
 def test_hash_changes_with_the_last_bit():
@@ -34,3 +34,15 @@ def test_ranks_that_differ_are_named(monkeypatch):
 def test_a_device_that_is_none():
     with pytest.raises(FrfwError, match="not a device"):
         choose_device("gpu0")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it would be joined")
+@pytest.mark.parametrize("there", [1, 2])
+def test_one_gpu_for_all_processes_of_a_machine(monkeypatch, there):
+    """Is refused; one process on each of two machines may have it."""
+    values = {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": there, "LOCAL_RANK": 0}
+    for key, value in values.items():
+        monkeypatch.setenv(key, str(value))
+    message = "all 2 processes of this machine" if there == 2 else "no CUDA device"
+    with pytest.raises(FrfwError, match=message):
+        join("cuda:0", 1.0)
