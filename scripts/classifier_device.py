@@ -41,8 +41,8 @@ def make_head(kind: str, classes: int, device: str) -> tuple[Callable, nn.Parame
             compile=True,
         ).to(device)  # fmt: skip
         if fused:
-            head.attach(torch.optim.SGD([weight], lr=0.1, momentum=0.9))
-        return head, weight
+            head.attach(torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9))
+        return head, head.weight
     head = HalfNormFace(weight, torch.bfloat16)
     return (torch.compile(head) if kind.endswith("compiled") else head), weight
 
@@ -178,10 +178,11 @@ def device_case(
 
 
 def fits(device: str, kind: str, batch: int, end: float, classes: int) -> bool | None:
-    """Whether a head of so many classes does a step on the device; None: no time to see."""
+    """Whether a head of so many classes does a step on the device; None: that cannot be seen."""
     if time.monotonic() > end:
         return None
-    return "seconds" in head_case(device, kind, classes, batch, 1)
+    found = head_case(device, kind, classes, batch, 1)
+    return None if "failed" in found else "seconds" in found
 
 
 def most_classes(fitting: Callable[[int], bool | None], start: int) -> dict[str, int]:
