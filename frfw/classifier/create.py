@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch.distributed as dist
@@ -9,7 +10,7 @@ import torch.distributed as dist
 from frfw.classifier.classifier import Classifier, Weighting
 from frfw.classifier.settings import Settings, choose
 from frfw.classifier.tiles import parse_budget
-from frfw.errors import FrfwError
+from frfw.errors import FrfwError, nearest
 from frfw.losses import Formula, create_formula
 from frfw.values import flag, rate, whole
 
@@ -134,4 +135,11 @@ def _formula(loss: str | Formula, params: dict[str, Any]) -> Formula:
     try:
         return create_formula(loss, **params)
     except ValueError as error:
-        raise FrfwError(str(error)) from error
+        raise FrfwError(f"{error}{_near_option(params)}") from error
+
+
+def _near_option(params: dict[str, Any]) -> str:
+    """What was meant, where a key that went to the loss looks like one of the classifier's."""
+    known = inspect.signature(create_classifier).parameters.values()
+    own = [parameter.name for parameter in known if parameter.kind is parameter.KEYWORD_ONLY]
+    return next((f".{told}" for key in params if (told := nearest(key, own))), "")

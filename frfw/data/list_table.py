@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import re
@@ -208,6 +209,13 @@ def _reading(path: Path, table: ListTable | None = None) -> Iterator[None]:
         why = str(error)
         if "straddling" in why:  # Arrow's advice, larger blocks, would not help
             why = "a quotation mark is opened and not closed for a megabyte"
+        if table is not None and _is_utf16(path):
+            why = "it is UTF-16, as some spreadsheets write text: save it as UTF-8"
         if table is not None:
             why = re.sub(r"Row #(\d+)", lambda found: table.place(int(found[1]) - 2), why)
         raise FrfwError(f"{path} cannot be read as a table: {why}") from error
+
+
+def _is_utf16(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

@@ -75,6 +75,7 @@ def test_nan_passes_where_a_gradient_scaler_deals_with_it():
         ({"mode": "tild"}, "Did you mean 'tiled'"),
         ({"loss": "arcfase"}, "arcface"),
         ({"marginn": 0.5}, "no parameter"),
+        ({"memory_budgt": 0}, "no parameter 'memory_budgt'.*Did you mean 'memory_budget'"),
         ({"parallel": "sampled", "sample_rate": 0.0, "mode": "tiled"}, "above 0"),
         ({"parallel": "sampled", "sample_rate": 1.5, "mode": "tiled"}, "up to 1"),
         ({"sample_rate": 0.5, "mode": "tiled"}, "parallel=sampled"),

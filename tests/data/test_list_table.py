@@ -84,6 +84,14 @@ def test_a_csv_line_of_another_length_is_named(tmp_path):
         open_source(tmp_path / "list.csv")
 
 
+def test_utf_16_is_said(tmp_path):
+    (tmp_path / "list.csv").write_text("path,identity\na.jpg,1\n", encoding="utf-16")
+    with pytest.raises(
+        FrfwError, match=r"list.csv cannot be read as a table: it is UTF-16.* UTF-8"
+    ):
+        open_source(tmp_path / "list.csv")
+
+
 def test_a_quotation_mark_that_is_never_closed(tmp_path):
     (tmp_path / "list.csv").write_text('path,identity\n"a.jpg,1\n' + "b.jpg,2\n" * 300_000)
     with pytest.raises(FrfwError, match=r"list.csv .* quotation mark .* not closed"):
