@@ -95,6 +95,7 @@ def main(cfg: Any) -> None:
 def _overrides(cfg: Any, job: Any, best: Any) -> list[str]:
     """What `frfw.train` must be given for a setting, beside backbone, loss and data."""
     keys = [f"trainer.devices={job.devices}"] if job.devices > 1 else []
+    keys += [] if job.cuda else ["trainer.device=cpu"]
     keys += [
         f"trainer.global_batch_size={job.batch}",
         f"trainer.precision={job.precision}",

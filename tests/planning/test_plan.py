@@ -187,6 +187,16 @@ def test_jobs_that_the_command_refuses(monkeypatch, capsys, arguments, message):
     assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_the_device_is_among_the_keys(monkeypatch, capsys, device):
+    arguments = ["backbone=mobilefacenet", f"device={device}", "optimizer.momentum=0"]
+    monkeypatch.setattr(sys, "argv", ["frfw.plan", *arguments])
+    main()
+    said = capsys.readouterr().out
+    assert ("trainer.device=cpu" in said) == (device == "cpu")
+    assert "not possible" not in said
+
+
 def test_momentum_is_counted_where_there_is_one(monkeypatch, capsys):
     command = ["frfw.plan", "backbone=mobilefacenet", "classes=1e6", "reserve=null"]
     momenta = []
