@@ -233,7 +233,7 @@ def show_device(figures: dict[str, Any]) -> None:
     for kind, count in figures["most classes"].items():
         full = f"; {count['full']:,} do not" if count["full"] else "; more was not tried"
         print(f"\n{kind}: {count['fit']:,} classes fit{full}")
-    if figures["left out"]:
+    if figures.get("left out"):
         print(f"\n{figures['left out']} measurements were left out: the time was over")
 
 

@@ -32,7 +32,7 @@ class Exchange:
 
     def __getstate__(self) -> dict[str, Any]:
         """A group cannot be stored: what is loaded is of the default group, or alone."""
-        return {}
+        return {"group": None}
 
     def __setstate__(self, _: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]

@@ -64,6 +64,9 @@ def _tf32():
     newer = hasattr(settings, "fp32_precision")
     name, wanted = ("fp32_precision", "tf32") if newer else ("allow_tf32", True)
     before = getattr(settings, name)
+    if before == wanted:  # perhaps inherited: to set it would end that
+        yield
+        return
     setattr(settings, name, wanted)
     try:
         yield

@@ -115,15 +115,21 @@ class SampledRows:
             hook.remove()
 
     def recover(self) -> None:
+        """Before a new step: what one that failed has left behind, its gradient too, goes."""
+        if self._put_back():
+            self.weight.grad = None
+
+    def _put_back(self) -> bool:
         """Put the weight back into the optimizer where its last step failed and did not."""
         small, self.stand_in = self.stand_in, None
-        if small is not None:
-            self._replace(small, self.weight)
-            self.optimizer.state.pop(small, None)
-            self.weight.grad = None  # of that step
+        if small is None:
+            return False
+        self._replace(small, self.weight)
+        self.optimizer.state.pop(small, None)
+        return True
 
     def _before_step(self, _: Any, own: tuple[Any, ...], named: dict[str, Any]) -> None:
-        self.recover()
+        self._put_back()
         self._narrow(*own[1:], **named)
 
     def _after_step(self, *_: object) -> None:
@@ -146,7 +152,8 @@ class SampledRows:
         self._replace(self.weight, small)
         state = self.optimizer.state.get(self.weight, {})
         # The fused kernel would leave new memory as it came where a first step is skipped.
-        if not state and isinstance(self.optimizer, torch.optim.SGD) and group["momentum"]:
+        sgd = isinstance(self.optimizer, torch.optim.SGD)
+        if not state and sgd and group["momentum"] and not group["dampening"]:
             state["momentum_buffer"] = torch.zeros_like(self.weight, requires_grad=False)
             self.optimizer.state[self.weight] = state
         if state:

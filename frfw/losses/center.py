@@ -57,9 +57,8 @@ class CenterLoss(nn.Module):
     def _move(self, x: Tensor, labels: Tensor, group: Group) -> None:
         x, labels = gather(x, group)[0], gather(labels, group)[0]
         # Over the batch's own classes only: work does not grow with the number of classes.
-        present, place = labels.unique(return_inverse=True)
-        # A product, not index_add_: that adds in any order on a GPU, and the ranks would drift.
-        member = place == torch.arange(len(present), device=place.device)[:, None]
-        member = member.to(self.centers.dtype)
-        summed = member @ (self.centers[labels] - x)
-        self.centers[present] -= self.alpha * summed / (1 + member.sum(1))[:, None]
+        present, place, count = labels.unique(return_inverse=True, return_counts=True)
+        # Sums in one order: index_add_ adds in any on a GPU, and the ranks would drift apart.
+        difference = (self.centers[labels] - x)[place.argsort(stable=True)]
+        summed = torch.segment_reduce(difference, "sum", lengths=count)
+        self.centers[present] -= self.alpha * summed / (1 + count)[:, None]

@@ -66,7 +66,8 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
         if local_rank >= torch.cuda.device_count():
             raise FrfwError(
                 f"process {local_rank} on this machine has no GPU of its own: "
-                f"{torch.cuda.device_count()} here; lower trainer.devices"
+                f"{torch.cuda.device_count()} here; lower trainer.devices, or set "
+                "trainer.device=cuda:0 where every process sees one GPU alone, its own"
             )
         device = torch.device("cuda", local_rank)
     return device
@@ -85,8 +86,9 @@ def join(device_name: str, timeout_s: float) -> Ranks:
     if not under_torchrun() or int(os.environ["WORLD_SIZE"]) == 1:
         return Ranks(device=_prepare(choose_device(device_name)))
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
-    if device_name.startswith("cuda:") and here > 1:
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    # (Where only one is visible, each may see its own.)
+    if device_name.startswith("cuda:") and here > 1 and torch.cuda.device_count() > 1:
         raise FrfwError(
             f"trainer.device={device_name} would put all {here} processes of this machine on one "
             "GPU: set trainer.device=cuda, and choose GPUs with CUDA_VISIBLE_DEVICES"

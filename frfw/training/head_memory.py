@@ -38,14 +38,15 @@ def check(config: Config, dim: int, classes: int, ranks: Ranks) -> None:
 def head_bytes(config: Config, dim: int, classes: int, world: int) -> int:
     """Bytes of one rank's weight, gradient (none with the fused update) and optimizer state.
 
-    Of sampled classes only their share has a gradient.
+    Of sampled classes only their share has a gradient; their rows are copied for the step.
     """
     how, optimizer = config["classifier"], config["optimizer"]
     held = classes if how["parallel"] == "replicated" else -(-classes // world)
     weight = held * config["loss"].get("sub_centers", 1) * dim * 4
     states = 2 if optimizer["name"] == "adamw" else int(bool(optimizer["momentum"]))
-    share = how["sample_rate"] if how["parallel"] == "sampled" else 1
-    return int(weight * (1 + states + (0 if how["fused_update"] else share)))
+    rate = how["sample_rate"] if how["parallel"] == "sampled" else 1
+    passing = 1 if rate == 1 else rate * (2 + states)
+    return int(weight * (1 + states + (0 if how["fused_update"] else passing)))
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -121,14 +121,16 @@ def load_optimizer(parts: Parts, content: State, path: Path) -> None:
     shards: dict[str, Tensor] = {}
     for name, parameter in head.named_parameters():
         stored = content["optimizer"]["head"].get(name, {"values": {}, "wide": []})
-        # On the parameter's device, also what is no larger than a number: fused kernels read it.
-        state: State = {
-            key: value.to(parameter.device) if isinstance(value, Tensor) else value
-            for key, value in stored["values"].items()
-        }
+        optimizer.state.pop(parameter, None)  # it makes room for what comes
+        state: State = dict(stored["values"])
+        for key, value in state.items():
+            # A number too: fused kernels read it on the device.
+            if isinstance(value, Tensor) and key not in stored["wide"]:
+                state[key] = value.to(parameter.device)
         for key in stored["wide"]:
             if key in state:  # written by a replicated head: this rank's rows of it
-                state[key] = held_part(head, state[key]).to(parameter.device).clone()
+                part = torch.empty_like(parameter, requires_grad=False)
+                state[key] = part.copy_(held_part(head, state[key]))
             else:
                 state[key] = torch.zeros_like(parameter, requires_grad=False)
                 shards[f"optimizer.{name}.{key}"] = state[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -9,6 +10,7 @@ import os
 import sys
 import traceback
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +65,15 @@ def _plain_start_method() -> None:
 
 def work(config: dict[str, Any], run_dir: str, overrides: list[str]) -> Result:
     """Be one rank of a run: join the others, train, leave."""
+    _limit_threads(config)
+    deterministic = flag(config["trainer"]["deterministic"], "trainer.deterministic")
+    with _kernels_that_repeat() if deterministic else contextlib.nullcontext():
+        return _work(config, run_dir, overrides)
+
+
+def _work(config: dict[str, Any], run_dir: str, overrides: list[str]) -> Result:
     from frfw.training.trainer import Trainer
 
-    _limit_threads(config)
-    _choose_kernels(flag(config["trainer"]["deterministic"], "trainer.deterministic"))
     ranks = distributed.join(config["trainer"]["device"], config["trainer"]["timeout_s"])
     try:
         # Ranks that composed their own config (torchrun) take rank 0's, time stamps included.
@@ -99,18 +106,26 @@ def _limit_threads(config: dict[str, Any]) -> None:
         torch.set_num_threads(threads)
 
 
-def _choose_kernels(deterministic: bool) -> None:
-    """Only kernels that repeat, or any; said anew for each run, as a sweep has several.
-
-    Where an operation has none that repeats, torch warns and takes what there is.
-    """
+@contextlib.contextmanager
+def _kernels_that_repeat() -> Iterator[None]:
+    """Where an operation has none that repeats, torch warns and takes what there is."""
     import torch
 
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a check, not a result
-    torch.backends.cudnn.deterministic = deterministic
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    cudnn, memory = torch.backends.cudnn, torch.utils.deterministic
+    before = cudnn.deterministic, memory.fill_uninitialized_memory
+    asked = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    cudnn.deterministic, memory.fill_uninitialized_memory = (
+        True,
+        False,
+    )  # that is a check, no result
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(asked, warn_only=warned)
+        cudnn.deterministic, memory.fill_uninitialized_memory = before
 
 
 @record

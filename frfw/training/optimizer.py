@@ -64,10 +64,11 @@ def _start_momentum(optimizer: torch.optim.Optimizer) -> None:
     """Start at zero. torch's fused SGD takes memory as it comes and leaves it so on a skipped step.
 
     A first step that is skipped is usual in fp16, whose loss scale starts too high. (With zeros the
-    first step is the same: mu 0 + g = g, as there is no dampening.)
+    first step is the same: mu 0 + g = g; not with dampening, which torch leaves out of that step.)
     """
     for group in optimizer.param_groups:
-        for parameter in group["params"] if group["momentum"] else ():
+        wanted = group["momentum"] and not group["dampening"]
+        for parameter in group["params"] if wanted else ():
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(
                 parameter, requires_grad=False
             )

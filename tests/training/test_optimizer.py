@@ -33,8 +33,9 @@ def test_unknown_optimizer_and_option():
 
 
 @pytest.fixture
-def dirty_memory():
+def dirty_memory(monkeypatch):
     """New memory holds NaN, as it may where it was used before."""
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)

@@ -36,13 +36,14 @@ def test_a_device_that_is_none():
         choose_device("gpu0")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="it would be joined")
-@pytest.mark.parametrize("there", [1, 2])
-def test_one_gpu_for_all_processes_of_a_machine(monkeypatch, there):
-    """Is refused; one process on each of two machines may have it."""
-    values = {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": there, "LOCAL_RANK": 0}
+@pytest.mark.parametrize(("gpus", "refused"), [(1, False), (2, True)])
+def test_one_gpu_for_all_processes_of_a_machine(monkeypatch, gpus, refused):
+    """Is refused where there are others; one alone that each sees may be its own."""
+    values = {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "LOCAL_RANK": 0}
     for key, value in values.items():
         monkeypatch.setenv(key, str(value))
-    message = "all 2 processes of this machine" if there == 2 else "no CUDA device"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    message = "all 2 processes of this machine" if refused else "no CUDA device"
     with pytest.raises(FrfwError, match=message):
         join("cuda:0", 1.0)

@@ -143,7 +143,7 @@ def test_bytes_of_a_head():
     }
     assert head_bytes(config, 512, 101, world=2) == 51 * 3 * 512 * 4 * 4
     config["classifier"] |= {"parallel": "sampled", "sample_rate": 0.5}
-    assert head_bytes(config, 512, 101, world=2) == 51 * 3 * 512 * 4 * 3.5
+    assert head_bytes(config, 512, 101, world=2) == 51 * 3 * 512 * 4 * 5
     config["classifier"] = {"parallel": "replicated", "fused_update": True, "sample_rate": 1.0}
     config["optimizer"] = {"name": "sgd", "momentum": 0.9}
     assert head_bytes(config, 512, 101, world=2) == 101 * 3 * 512 * 4 * 2
