@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -221,6 +222,27 @@ def test_an_attached_head_can_be_copied_and_stored(tmp_path):
         torch.testing.assert_close(other.weight, head.weight)
         with pytest.raises(FrfwError, match="attach"):
             other(torch.randn(6, 8), torch.arange(6))
+
+
+def test_a_step_that_is_tried_again_moves_the_head():
+    head = sampled_head()
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, weight_decay=0.1)
+    head.attach(optimizer)
+    before = head.weight.detach().clone()
+    head(torch.randn(6, 8), torch.arange(6)).loss.backward()
+    optimizer.param_groups[0]["lr"] = "none"
+    with pytest.raises(TypeError):
+        optimizer.step()
+    optimizer.param_groups[0]["lr"] = 0.1
+    optimizer.step()
+    assert (head.weight != before).any(1).sum() == len(head.weight.grad.coalesce().indices()[0])
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_head_can_be_pickled(protocol):
+    head = pickle.loads(pickle.dumps(sampled_head(), protocol))
+    assert head.exchange.world == 1
+    assert head.eval()(torch.randn(6, 8), torch.arange(6)).loss.isfinite()
 
 
 def test_a_step_that_failed_leaves_nothing_behind():

@@ -143,6 +143,21 @@ def test_centre_loss_moves_only_in_training_mode():
     assert torch.equal(loss.centers[2], before[2])
 
 
+def test_centres_move_by_the_samples_of_their_class_alone():
+    """As eq. 4 is written, class by class; one that is not finite spoils no other."""
+    loss = create_embedding_loss("center", 4, 9, alpha=0.3).double().train()
+    x, y = torch.randn(40, 4, dtype=torch.float64), torch.randint(8, (40,))
+    expected = loss.centers.clone()
+    for label in y.unique():
+        own = x[y == label]
+        expected[label] -= 0.3 * (expected[label] - own).sum(0) / (1 + len(own))
+    loss(x, y)
+    torch.testing.assert_close(loss.centers, expected)
+    x[3] = float("nan")
+    loss(x, y)
+    assert loss.centers.isnan().any(1).nonzero()[:, 0].tolist() == [int(y[3])]
+
+
 @pytest.mark.parametrize("mode", ["dense", "tiled"])
 @pytest.mark.parametrize("name", formula_names())
 def test_autocast_changes_nothing(name, mode):
