@@ -117,10 +117,8 @@ def _kernels_that_repeat() -> Iterator[None]:
     asked = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
-    cudnn.deterministic, memory.fill_uninitialized_memory = (
-        True,
-        False,
-    )  # that is a check, no result
+    cudnn.deterministic = True
+    memory.fill_uninitialized_memory = False  # which checks a program, and changes no result
     try:
         yield
     finally:

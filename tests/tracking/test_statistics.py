@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from frfw.tracking.statistics import head_statistics, percentiles
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from make_believe_gpu import MakeBelieveGpu, OnGpu, held, place
 
 
 def output(batch=8):
@@ -78,6 +83,17 @@ def test_nothing_waits_for_the_device(monkeypatch):
     found = head_statistics(out, embeddings, formula)
     monkeypatch.undo()
     assert found["head/t"] == 0.25
+
+
+def test_nothing_waits_for_a_make_believe_gpu():
+    with MakeBelieveGpu() as gpu:
+        there = {k: OnGpu(v.detach()) for k, v in vars(output()).items() if k != "modulation"}
+        modulation = {k: OnGpu(v) for k, v in output().modulation.items()}
+        out, formula = SimpleNamespace(**there, modulation=modulation), place(WithState())
+        found = head_statistics(out, OnGpu(torch.ones(8, 2)), formula)
+        assert gpu.waits == []
+        expected = head_statistics(output(), torch.ones(8, 2), WithState())
+        assert {k: held(v) for k, v in found.items()} == expected
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
